@@ -1,0 +1,46 @@
+# The two commands that matter: `make demo` and `make test`. Each does all of its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PYTEST := $(BIN)/pytest
+
+.PHONY: demo test chaos lint layers type test-unit test-integration bench setup clean
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml setup.py src/smartconnect/kernels/_compiled.pyx
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+setup: $(VENV)/.installed
+
+demo: setup          ## a real Kafka, a real S3 server, the service, a task, live progress, a check of the result
+	$(BIN)/smart-connect demo $(ARGS)
+
+test: lint layers type test-unit test-integration   ## everything, real services included
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+layers: setup
+	$(BIN)/lint-imports --no-cache
+
+type: setup
+	$(BIN)/mypy
+
+test-unit: setup     ## no service needed
+	$(PYTEST) tests/unit tests/model
+
+test-integration: setup
+	$(PYTEST) tests/integration
+
+chaos: setup         ## the long form of the kill, freeze and cut runs
+	SMARTCONNECT_CHAOS=long $(PYTEST) tests/integration/chaos -m chaos --timeout=7200
+
+bench: setup         ## side by side with the peer; prints the ratios
+	$(BIN)/python -m bench.obs_dump $(ARGS)
+
+clean:
+	rm -rf $(VENV) build src/*.egg-info src/smartconnect/kernels/*.so src/smartconnect/kernels/_compiled.c

@@ -1,0 +1,5 @@
+"""`python -m smartconnect.cli`: the same as `smart-connect`."""
+
+from smartconnect.cli.main import main
+
+main()

@@ -1,0 +1,37 @@
+"""`keys rotate`: seal every stored secret again with a new key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import typer
+
+from smartconnect.app import open_registry
+from smartconnect.cli.options import DEFAULT_FILE, ConfigOption, JsonOption
+from smartconnect.settings_load import load
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    keys = typer.Typer(help="The keys that seal secrets in the registry.", no_args_is_help=True)
+    app.add_typer(keys, name="keys")
+
+    @keys.callback()
+    def group() -> None:
+        """The keys that seal secrets in the registry."""
+
+    @keys.command("rotate")
+    def rotate(config: ConfigOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+        """Make a new key (or take the first of the environment) and seal every secret again. The service may run meanwhile."""
+        sealed = asyncio.run(_rotate(config))
+        print(json.dumps({"resealed": sealed}) if as_json else f"{sealed} secrets were sealed again with the new key")
+
+
+async def _rotate(config: Path) -> int:
+    registry = await open_registry(load(config))
+    try:
+        return await registry.rotate_keys()
+    finally:
+        await registry.close()

@@ -1,0 +1,56 @@
+"""The checks that every task call begins with, in their order: connector enabled, form of the task id, task (api.md §2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from smartconnect.control import codes
+from smartconnect.control.call import CallContext, ControlParts
+from smartconnect.control.refusals import Refusal
+from smartconnect.domain.task import Status, Task, shown_status
+from smartconnect.engine.job import Job
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def is_uuid(text: str) -> bool:
+    """8-4-4-4-12 hexadecimal digits of either case."""
+    return _UUID.fullmatch(text.lower()) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A task, its job, and whether all its units have stopped."""
+
+    task: Task
+    job: Job
+    units_stopped: bool
+
+    @property
+    def status(self) -> Status:
+        return shown_status(self.task, units_stopped=self.units_stopped)
+
+
+async def require_enabled(parts: ControlParts, call: CallContext) -> None:
+    """Refuse if Smart Connect is not enabled for the instance."""
+    state = await parts.store.connector(call.instance.id, call.instance.connector_enabled)
+    if not state.enabled:
+        raise Refusal(codes.CONNECTOR_MISSING)
+
+
+async def find(parts: ControlParts, call: CallContext, task_id: str) -> Found:
+    """The task, or the refusal that applies first."""
+    await require_enabled(parts, call)
+    return await find_again(parts, call, task_id)
+
+
+async def find_again(parts: ControlParts, call: CallContext, task_id: str) -> Found:
+    """As `find`, for a call that has found the connector enabled."""
+    if not is_uuid(task_id):
+        raise Refusal(codes.TASK_ID_FORM)
+    row = await parts.store.find_task(call.instance.id, task_id.lower())
+    if row is None:
+        raise Refusal(codes.NO_SUCH_TASK)
+    task, units_stopped = row
+    return Found(task=task, job=parts.jobs[task.kind], units_stopped=units_stopped)

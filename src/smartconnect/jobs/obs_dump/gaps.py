@@ -1,0 +1,130 @@
+"""When a partition cannot be read where it should be: gaps are never silent (obs-dump.md §4 F4, F5, kafka-replication.md §5).
+
+Each is an event and a mark in progress. `on_gap = "continue"` goes on at the first record that there is, `"stop"` blocks the partition.
+"""
+
+from __future__ import annotations
+
+from smartconnect.domain.obs_dump_spec import OnGap
+from smartconnect.domain.progress import Level
+from smartconnect.jobs.obs_dump.assembler import CutCause
+from smartconnect.jobs.obs_dump.committer import Committer
+from smartconnect.jobs.obs_dump.incarnation import Incarnation
+from smartconnect.jobs.obs_dump.partition import Partition
+from smartconnect.jobs.obs_dump.roster import Roster
+from smartconnect.jobs.obs_dump.sealing import Sealer
+from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.fetcher import FetchedPartition, Fetcher
+from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_COMMITTED, list_offsets
+
+_CRC_TRIES = 3
+
+
+class Gaps:
+    """Decides for one incarnation's partitions; called by its loop only."""
+
+    def __init__(self, inc: Incarnation, roster: Roster, fetcher: Fetcher, sealer: Sealer, committer: Committer) -> None:
+        self._inc, self._roster, self._fetcher, self._sealer, self._committer = inc, roster, fetcher, sealer, committer
+
+    async def handle(self, partition: Partition, fetched: FetchedPartition) -> None:
+        """An error that Kafka answered for this partition."""
+        assert fetched.error is not None
+        match fetched.error:
+            case KafkaCode.OFFSET_OUT_OF_RANGE:
+                await self._out_of_range(partition, fetched)
+            case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
+                self.topic_gone(partition)
+            case KafkaCode.TOPIC_AUTHORIZATION_FAILED:
+                self._block(partition, f"Kafka refuses to read {partition.tp}: grant READ on the topic", "permission_missing")
+            case code:
+                self._block(partition, f"Kafka answers {code.name} for {partition.tp} at offset {partition.read}", "kafka_refused")
+
+    def damaged(self, partition: Partition, damage: str) -> None:
+        """A batch with a wrong checksum or format: fetched again, three times, then the partition is blocked; never skipped."""
+        partition.crc_failures += 1
+        self._inc.counters["damaged_batches"] += 1
+        if partition.crc_failures >= _CRC_TRIES:
+            self._block(partition, f"{partition.tp} cannot be read at offset {partition.read}: {damage}", "damaged_batch")
+        elif partition.fetching:
+            self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
+
+    def topic_gone(self, partition: Partition) -> None:
+        """The topic was deleted: what was not yet committed is not delivered."""
+        if not partition.selected and not partition.fetching:
+            return
+        partition.selected = False
+        self._stop(partition)
+        self._sealer.rewind(partition)
+        self._note(
+            partition, "topic_deleted", f"the topic of {partition.tp} was deleted; what was not yet committed is not delivered"
+        )
+
+    async def topic_recreated(self, partition: Partition) -> None:
+        """Same name, another topic: earliest of the new one."""
+        self._stop(partition)
+        self._sealer.rewind(partition)
+        self._sealer.names_may_be_taken()
+        if self._stops_at_gap(partition, f"the topic of {partition.tp} was deleted and made again"):
+            return
+        await self._restart_at_earliest(partition)
+        self._note(partition, "topic_recreated", f"the topic of {partition.tp} was made again; dumped from its earliest record")
+
+    async def _out_of_range(self, partition: Partition, fetched: FetchedPartition) -> None:
+        position = partition.read
+        changes = await self._roster.look(max_age_s=0)
+        if partition in changes.recreated:
+            await self.topic_recreated(partition)
+            return
+        start, end = await self._bounds(partition)
+        if fetched.diverged_at >= 0 and fetched.diverged_at < position:
+            target, why = fetched.diverged_at, f"an unclean election cut the log of {partition.tp} at {fetched.diverged_at}"
+        elif position < start:
+            target, why = start, f"retention removed {partition.tp} [{position}, {start}) before it was dumped"
+        elif position > end >= 0:
+            target, why = end, f"the log of {partition.tp} ends at {end}, below our position {position}"
+        else:
+            self._fetcher.seek(partition.tp, position, partition.leader_epoch)
+            return
+        if self._stops_at_gap(partition, why):
+            return
+        self._sealer.seal(partition, CutCause.GAP)
+        self._jump(partition, target)
+        self._note(partition, "gap", f"{why}; continued at {target}")
+
+    async def _bounds(self, partition: Partition) -> tuple[int, int]:
+        starts = await list_offsets(self._inc.cluster, {partition.tp: EARLIEST}, READ_COMMITTED)
+        ends = await list_offsets(self._inc.cluster, {partition.tp: LATEST}, READ_COMMITTED)
+        return starts[partition.tp].offset, ends[partition.tp].offset
+
+    async def _restart_at_earliest(self, partition: Partition) -> None:
+        found = await self._roster.earliest([partition.tp])
+        self._jump(partition, found.get(partition.tp, 0))
+        partition.position = None
+        self._committer.want(partition)
+
+    def _jump(self, partition: Partition, offset: int) -> None:
+        partition.read = partition.next_start = offset
+        partition.leader_epoch = -1
+        if partition.fetching:
+            self._fetcher.seek(partition.tp, offset)
+
+    def _stops_at_gap(self, partition: Partition, why: str) -> bool:
+        if self._inc.spec.options.on_gap is OnGap.CONTINUE:
+            return False
+        self._block(partition, f"{why}; on_gap = stop: restart the task to go on", "gap")
+        partition.gaps += 1
+        return True
+
+    def _note(self, partition: Partition, code: str, message: str) -> None:
+        partition.gaps += 1
+        self._inc.counters["gaps"] += 1
+        self._inc.context.ledger.event(Level.WARNING, code, message)
+
+    def _block(self, partition: Partition, message: str, code: str) -> None:
+        self._stop(partition)
+        self._roster.block(partition, message, code)
+
+    def _stop(self, partition: Partition) -> None:
+        if partition.fetching:
+            partition.fetching = False
+            self._fetcher.drop(partition.tp)

@@ -1,0 +1,150 @@
+"""One life of a dump unit in one process, from taking over to letting go: what it holds, and steps 1–4 of its start (obs-dump.md §1).
+
+Moving data (`runner.py`), keeping a paused task's positions alive and cleaning up after delete (`upkeep.py`) all begin with it: whoever
+has gone through `take_over` has fenced every older owner, knows the positions, and may finish what they promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from fastcrc import crc32
+
+from smartconnect.domain.errors import Fenced, MalformedData
+from smartconnect.domain.obs_dump_spec import ObsDumpSpec
+from smartconnect.domain.planning import transactional_id, unit_index
+from smartconnect.engine.unit import UnitContext
+from smartconnect.jobs.obs_dump.connections import open_cluster, open_store
+from smartconnect.jobs.obs_dump.crew import Crew
+from smartconnect.jobs.obs_dump.entries import NOTHING, Promise, decode
+from smartconnect.jobs.obs_dump.environment import WorkerResources
+from smartconnect.jobs.obs_dump.finisher import Finisher
+from smartconnect.jobs.obs_dump.naming import ObjectNames
+from smartconnect.jobs.obs_dump.steps import IncarnationSteps, NamedUpload, Outcome, Step
+from smartconnect.jobs.obs_dump.store_calls import StoreCalls
+from smartconnect.jobs.obs_dump.transaction_steps import observer
+from smartconnect.jobs.obs_dump.uploads import UploadTools
+from smartconnect.kafka.groups import fetch_offsets
+from smartconnect.kafka.transactions import TransactionalId
+from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels import BlockPool
+
+_FREE_BLOCKS = 64
+_UNSTABLE_AGAIN_S = (0.02, 1.0)
+
+
+def group_name(task_id: str, run: int) -> str:
+    """The group that holds the positions of one run; nobody joins it."""
+    return f"smartconnect.{task_id}.r{run}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPosition:
+    """A committed position; `promise` is None if its metadata was written by somebody else."""
+
+    offset: int
+    leader_epoch: int
+    promise: Promise | None
+
+
+class Incarnation:
+    """Async context manager: opens the connections, and on leaving lets go of everything without touching anything outside."""
+
+    def __init__(self, context: UnitContext, spec: ObsDumpSpec, resources: WorkerResources) -> None:
+        self.context, self.spec, self.resources = context, spec, resources
+        self.clock, self.random = resources.clock, resources.random
+        task, unit = context.task, context.unit
+        self.steps = IncarnationSteps(resources.steps, task.id, str(unit), context.incarnation, task.run, unit.plan, context.epoch)
+        self.instance = resources.directory.instance(task.instance_id)
+        self.cluster = open_cluster(self.instance, client_id=f"smartconnect.{task.id}")
+        self.txn = TransactionalId(self.cluster, transactional_id(task.id, unit), observe=observer(self.steps))
+        self.group = group_name(task.id, task.run)
+        self.names = ObjectNames(spec.path, spec.time_format, spec.timezone)
+        self.crew = Crew()
+        self.counters: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Self:
+        resources = self.resources
+        self.memory = resources.budget.join()
+        self.part_places, self.control_places = resources.part_places.join(), resources.control_places.join()
+        self.pool = BlockPool(self.memory.charge, self.memory.credit, _FREE_BLOCKS)
+        self.calls = StoreCalls(self.clock, self.random, self.control_places)
+        self.store = open_store(self.spec, resources.directory.obs(), self.clock, self.random)
+        await self.store.__aenter__()
+        self.uploads = UploadTools(self.store, self.calls, self.part_places, self.pool, self.steps, set())
+        self.finisher = Finisher(self.store, self.calls, self.steps, self.context.task.id)
+        await self.crew.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.crew.__aexit__(kind, error, trace)
+        self.steps.note(Step.FENCED if isinstance(error, Fenced) else Step.STOPPED)
+        await self.cluster.close()
+        await self.store.__aexit__(None, None, None)
+        self.memory.leave()
+        self.part_places.leave()
+        self.control_places.leave()
+
+    def is_ours(self, tp: TopicPartition) -> bool:
+        """Does this partition belong to this unit?"""
+        crc = crc32.iscsi(tp.topic.encode())
+        return unit_index(crc, tp.partition, self.context.units_each) == self.context.unit.index
+
+    async def take_over(self) -> Mapping[TopicPartition, ReadPosition]:
+        """Steps 1–4 of a start, in this order: fence our id, fence those of older plans, ask the registry, read the positions."""
+        context, ledger = self.context, self.context.ledger
+        self.steps.note(Step.START)
+        await self.txn.initialise()
+        older = await ledger.older_plans()
+        for unit in (unit for plan in older for unit in plan.units):
+            name = transactional_id(context.task.id, unit)
+            await TransactionalId(self.cluster, name, observe=observer(self.steps, older=str(unit))).initialise()
+        self.steps.note(Step.CHECK_REGISTRY, Outcome.SENT)
+        ours = await ledger.still_ours()
+        self.steps.note(Step.CHECK_REGISTRY, Outcome.OK if ours else Outcome.FENCED)
+        if not ours:
+            raise Fenced(f"unit {context.unit} of task {context.task.name} has a newer owner, run or plan")
+        if older:
+            await ledger.record_fenced([plan.plan for plan in older])
+        return await self.read_positions(context.task.run)
+
+    async def read_positions(self, run: int) -> dict[TopicPartition, ReadPosition]:
+        """Step 4: the committed positions of our partitions in a run's group, when no transaction may still change one of them."""
+        pause, longest = _UNSTABLE_AGAIN_S
+        while True:
+            found = await fetch_offsets(self.cluster, group_name(self.context.task.id, run), require_stable=True)
+            if not any(self.is_ours(tp) for tp in found.unstable):
+                break
+            await asyncio.sleep(pause)
+            pause = min(longest, pause * 2)
+        positions = {}
+        for tp, committed in found.committed.items():
+            if self.is_ours(tp) and committed.offset >= 0:
+                positions[tp] = ReadPosition(committed.offset, committed.leader_epoch, _decoded(committed.metadata))
+        for tp, position in positions.items():
+            self._note_position(run, tp, position)
+        return positions
+
+    def _note_position(self, run: int, tp: TopicPartition, position: ReadPosition) -> None:
+        promise = position.promise or NOTHING
+        self.steps.note_run(
+            run,
+            Step.READ_POSITIONS,
+            Outcome.OK,
+            partition=str(tp),
+            offset=position.offset,
+            start=position.offset if promise.next_start is None else promise.next_start,
+            entries=tuple(NamedUpload(e.upload, e.start, e.end) for e in promise.entries),
+        )
+
+
+def _decoded(metadata: str) -> Promise | None:
+    try:
+        return decode(metadata)
+    except MalformedData:
+        return None

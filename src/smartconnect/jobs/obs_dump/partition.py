@@ -1,0 +1,140 @@
+"""What a unit knows of one of its partitions, from the source's end to what is durable in the store:
+
+    source end ── read ── [open object) ── [sealed objects …) ── position ── [pending entries: committed, not yet dropped)
+
+`read` is the next offset to be joined. An *open* object is being filled; a *sealed* one has its end and waits for its ETags and its commit;
+a *pending* one is named by the committed position until it is visible and left out of a later commit.
+
+Only two hands touch an object's bytes: the joining thread while a frame is being taken in, and the event loop otherwise; never both.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from smartconnect.domain.task import Reason
+from smartconnect.jobs.obs_dump.entries import MAX_ENTRIES, Entry
+from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels import BlockWriter
+
+if TYPE_CHECKING:
+    from smartconnect.jobs.obs_dump.uploads import ObjectUpload
+
+
+@dataclass(slots=True, eq=False)
+class OpenObject:
+    """An object being filled. `start` begins its range, `first_offset` is its first record; `deadline` and `wall` are the monotonic time
+    of its cut by interval and the wall time of its opening; `streamed` bytes have left as parts. Offsets below `end` are in it."""
+
+    start: int
+    first_offset: int
+    deadline: float
+    wall: float
+    writer: BlockWriter
+    end: int
+    leader_epoch: int
+    records: int = 0
+    streamed: int = 0
+    upload: ObjectUpload | None = None
+
+    @property
+    def size(self) -> int:
+        return self.streamed + self.writer.length
+
+
+@dataclass(slots=True, eq=False)
+class SealedObject:
+    """An object that has its end. `entry` is there once every part is in the store (P1). `replaces`: the lost upload it redelivers."""
+
+    start: int
+    end: int
+    leader_epoch: int
+    records: int
+    size: int
+    upload: ObjectUpload
+    entry: Entry | None = None
+    replaces: Entry | None = None
+
+
+@dataclass(slots=True, eq=False)
+class PendingEntry:
+    """A prepared upload that the committed position names. `upload` and `records` are known if this incarnation made it."""
+
+    entry: Entry
+    run: int
+    upload: ObjectUpload | None = None
+    records: int = 0
+    done: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Partition:
+    """One partition of a unit. `position` is None until its first commit.
+
+    `next_start` begins the range of the next object, so that ranges touch although offsets have holes; `position_start` is what that was
+    when the position was committed. `replacements` are prepared uploads that redeliver lost ones. `waiting`: (source end, wall ms when it
+    was first seen) of what is not durable yet. `recommit`: commit even what has not changed. `blocked` stops this partition alone."""
+
+    tp: TopicPartition
+    read: int
+    next_start: int
+    position: int | None = None
+    position_epoch: int = -1
+    position_start: int = 0
+    leader_epoch: int = -1
+    selected: bool = True
+    topic_id: UUID | None = None
+    start_offset: int | None = None
+    end_offset: int | None = None
+    initial_end: int | None = None
+    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+    held_back: int = 0
+    open: OpenObject | None = None
+    sealed: deque[SealedObject] = field(default_factory=deque)
+    pending: list[PendingEntry] = field(default_factory=list)
+    replacements: list[SealedObject] = field(default_factory=list)
+    entry_limit: int = MAX_ENTRIES
+    fetching: bool = False
+    in_transaction: bool = False
+    rewinding: bool = False
+    recommit: bool = False
+    publishing: bool = False
+    crc_failures: int = 0
+    gaps: int = 0
+    records: int = 0
+    nbytes: int = 0
+    committed_at: float = 0.0
+    moved_since: float | None = None
+    blocked: Reason | None = None
+
+    @property
+    def may_seal(self) -> bool:
+        """A promise has room for one more entry (obs-dump.md §3: at most four; split, never spill)."""
+        return len(self.pending) + len(self.sealed) < self.entry_limit
+
+    @property
+    def wants_fetch(self) -> bool:
+        return (
+            self.selected and self.blocked is None and not self.rewinding and all(p.done for p in self.pending if p.upload is None)
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is on its way: no open or sealed object, nothing pending, and the position is where we have read."""
+        return self.open is None and not self.sealed and not self.pending and not self.in_transaction and self.position == self.read
+
+    def forget_uncommitted(self) -> list[OpenObject | SealedObject]:
+        """Back to the position: what was not committed is given to the caller, who lets go of its bytes."""
+        dropped: list[OpenObject | SealedObject] = list(self.sealed)
+        self.sealed.clear()
+        if self.open is not None:
+            dropped.append(self.open)
+            self.open = None
+        if self.position is not None:
+            self.read, self.next_start = self.position, self.position_start
+        self.leader_epoch = self.position_epoch
+        self.moved_since = None
+        return dropped

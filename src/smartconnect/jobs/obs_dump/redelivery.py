@@ -1,0 +1,138 @@
+"""A lost upload is made again: exactly its range is read from Kafka and uploaded under the same key (obs-dump.md §3, F1, F2).
+
+The same name and the same records: a Complete that was thought lost may still come true and harms nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from smartconnect import kernels
+from smartconnect.domain.errors import Retryable
+from smartconnect.jobs.obs_dump.entries import Entry
+from smartconnect.jobs.obs_dump.incarnation import Incarnation
+from smartconnect.jobs.obs_dump.partition import Partition, SealedObject
+from smartconnect.jobs.obs_dump.steps import Step
+from smartconnect.jobs.obs_dump.uploads import ObjectUpload, WishedName
+from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions
+from smartconnect.kernels import BlockWriter, JoinPlan, Kind, Limits, Section
+
+_ANSWER_S = 30.0
+
+
+class RangeReader:
+    """Joins the records of exactly [start, end) of one partition into a writer."""
+
+    def __init__(self, plan: JoinPlan, writer: BlockWriter, start: int, end: int) -> None:
+        self._plan, self._writer = plan, writer
+        self._scratch = kernels.Scratch()
+        self.position, self._end = start, end
+        self.records = 0
+
+    def append(self, fetched: FetchedPartition) -> None:
+        """Take in what belongs to the range; raises KernelError for damaged data."""
+        batches = [b for b in kernels.walk(fetched.records, self.position, fetched.aborted) if b.base_offset < self._end]
+        for batch in batches:
+            if batch.kind in (Kind.DATA, Kind.LEGACY) and not kernels.verify_crc(fetched.records, batch):
+                raise Retryable(
+                    f"the batch at offset {batch.base_offset} of {fetched.tp} breaks its checksum", code="damaged_batch"
+                )
+        for group in kernels.sections(fetched.records, batches, self._scratch):
+            for section in group:
+                self._join(section)
+
+    def _join(self, section: Section) -> None:
+        if section.last_offset < self._end:
+            result = kernels.join([section], self._plan, self._writer, Limits(self.position))
+            self.records += result.records_written
+            self.position = result.next_offset
+            return
+        for before, result in self._one_by_one(section):
+            if result.last_record_offset >= self._end:
+                self._writer.settle(before)
+                break
+            self.records += result.records_written
+        self.position = self._end
+
+    def _one_by_one(self, section: Section) -> Iterator[tuple[int, kernels.JoinResult]]:
+        """The batch in which the range ends: record by record, until one lies behind it."""
+        resume = kernels.START
+        while True:
+            before = self._writer.length
+            result = kernels.join([section], self._plan, self._writer, Limits(self.position, max_records=1), resume)
+            if result.records_written:
+                yield before, result
+            if result.consumed_all:
+                return
+            resume = result.resume
+
+
+class Redelivery:
+    """Makes the replacement of a lost upload, up to P1."""
+
+    def __init__(self, inc: Incarnation) -> None:
+        self._inc = inc
+
+    async def prepare(self, partition: Partition, entry: Entry) -> SealedObject | None:
+        """The prepared replacement; None if Kafka has none of the range's records any more."""
+        inc = self._inc
+        name = WishedName(
+            entry.key,
+            {"sc-task": inc.context.task.id, "sc-run": str(inc.context.task.run), "sc-start": str(entry.start)},
+            may_be_taken=False,
+        )
+        upload = ObjectUpload(inc.uploads, partition.tp, name, inc.crew.fail)
+        spec = inc.spec
+        writer = BlockWriter(inc.pool)
+        reader = RangeReader(
+            JoinPlan(spec.record_delimiter, spec.kv_delimiter if spec.store_keys else None), writer, entry.start, entry.end
+        )
+        await self._read(partition, reader, entry, upload, writer)
+        if writer.length:
+            upload.add_part(writer.take())
+        if reader.records == 0:
+            upload.forget()
+            return None
+        await upload.all_sent()
+        inc.crew.check()
+        sealed = SealedObject(entry.start, entry.end, partition.leader_epoch, reader.records, 0, upload, replaces=entry)
+        sealed.entry = upload.entry(entry.bucket, entry.start, entry.end)
+        inc.steps.note(
+            Step.SEAL,
+            partition=str(partition.tp),
+            upload=upload.upload_id,
+            start=entry.start,
+            offset=entry.end,
+            replaces=entry.upload,
+        )
+        return sealed
+
+    async def _read(
+        self, partition: Partition, reader: RangeReader, entry: Entry, upload: ObjectUpload, writer: BlockWriter
+    ) -> None:
+        options = FetchOptions(max_bytes=1 << 20, partition_max_bytes=1 << 20, connections_per_leader=1)
+        async with Fetcher(self._inc.cluster, options, self._inc.memory) as fetcher:
+            fetcher.assign(partition.tp, entry.start)
+            while reader.position < entry.end:
+                frame = await fetcher.next(_ANSWER_S)
+                if frame is None:
+                    continue
+                try:
+                    for fetched in frame.partitions:
+                        if fetched.error is None:
+                            reader.append(fetched)
+                        elif not self._skip_gap(fetcher, reader, fetched, entry):
+                            return
+                finally:
+                    frame.release()
+                if writer.length >= self._inc.spec.part_size:
+                    upload.add_part(writer.take())
+
+    def _skip_gap(self, fetcher: Fetcher, reader: RangeReader, fetched: FetchedPartition, entry: Entry) -> bool:
+        """Retention overtook the range: go on at the log's start, if that is still inside; False if nothing is left."""
+        if fetched.error is not KafkaCode.OFFSET_OUT_OF_RANGE or not reader.position < fetched.log_start_offset < entry.end:
+            return False
+        reader.position = fetched.log_start_offset
+        fetcher.seek(fetched.tp, fetched.log_start_offset)
+        return True

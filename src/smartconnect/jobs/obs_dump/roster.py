@@ -1,0 +1,153 @@
+"""The partitions of a unit: which there are, where each starts, and which topics came, went or were made again (obs-dump.md §7, §4 F3, F5).
+
+A partition starts at its committed position, else at the start that planning stored for it, else at the earliest record: topics that appear
+later lose nothing. A partition whose position the registry knows but the group has not is *blocked*: going on would dump twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from smartconnect.domain.errors import PartitionBlocked
+from smartconnect.domain.progress import Level
+from smartconnect.domain.task import Reason
+from smartconnect.engine.unit import ReportedPosition
+from smartconnect.jobs.obs_dump.entries import NOTHING
+from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition
+from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
+from smartconnect.jobs.obs_dump.topic_watch import selected_by
+from smartconnect.kafka.offsets import EARLIEST, READ_COMMITTED, list_offsets
+from smartconnect.kafka.types import ClusterMetadata, TopicPartition
+
+
+class Known(NamedTuple):
+    """What was known of the unit's partitions when the incarnation began."""
+
+    positions: Mapping[TopicPartition, ReadPosition]
+    starts: Mapping[tuple[str, int], int]
+    reported: Mapping[tuple[str, int], ReportedPosition]
+
+
+class Changes(NamedTuple):
+    """What a look at the topics brought: partitions to begin with, those of topics made again, and those that are gone."""
+
+    added: list[Partition]
+    recreated: list[Partition]
+    gone: list[Partition]
+
+
+class Roster:
+    """All partitions of one incarnation by name."""
+
+    def __init__(self, inc: Incarnation, known: Known) -> None:
+        self._inc, self._known = inc, known
+        self.partitions: dict[TopicPartition, Partition] = {}
+        self._looked = False
+        for tp, position in known.positions.items():
+            self.partitions[tp] = self._with_position(tp, position)
+
+    async def look(self, max_age_s: float) -> Changes:
+        """Ask which topics there are and take up what is new. The first look makes the roster complete."""
+        inc = self._inc
+        names = inc.spec.topics or None
+        metadata = await inc.resources.topics.look(inc.instance, names, max_age_s=max_age_s)
+        selected = self._ours(metadata)
+        changes = Changes([], [], [])
+        for tp, topic_id in selected.items():
+            partition = self.partitions.get(tp)
+            if partition is None:
+                continue
+            if partition.topic_id is not None and topic_id is not None and partition.topic_id != topic_id:
+                changes.recreated.append(partition)
+            elif not partition.selected:
+                partition.selected = True
+                changes.added.append(partition)
+            partition.topic_id = topic_id
+        changes.added.extend(await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}))
+        for tp, partition in self.partitions.items():
+            if partition.selected and tp not in selected:
+                partition.selected = False
+                changes.gone.append(partition)
+        self._looked = True
+        return changes
+
+    async def earliest(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Log starts; partitions without a leader or rights are left out: a later look finds them again."""
+        found = await list_offsets(self._inc.cluster, dict.fromkeys(tps, EARLIEST), READ_COMMITTED)
+        return {tp: listed.offset for tp, listed in found.items() if listed.error is None and listed.offset >= 0}
+
+    def block(self, partition: Partition, message: str, code: str = PartitionBlocked.code) -> None:
+        """Stop one partition until somebody acts; the others go on."""
+        partition.blocked = Reason(code, message, since=self._inc.clock.now_ms())
+        self._inc.context.ledger.event(Level.ERROR, code, message)
+
+    def _ours(self, metadata: ClusterMetadata) -> dict[TopicPartition, UUID | None]:
+        inc = self._inc
+        found = {}
+        selection = selected_by(inc.spec)
+        for name, topic in metadata.topics.items():
+            if topic.error is not None or not selection.selects(name):
+                continue
+            for number in topic.partitions:
+                tp = TopicPartition(name, number)
+                if inc.is_ours(tp):
+                    found[tp] = topic.topic_id
+        return found
+
+    async def _begin(self, new: Mapping[TopicPartition, UUID | None]) -> list[Partition]:
+        """Partitions that have no position: from their stored start, else from the earliest record."""
+        known = self._known
+        unknown = [tp for tp in new if tp not in known.starts]
+        earliest = await self.earliest(unknown) if unknown else {}
+        begun = []
+        for tp, topic_id in new.items():
+            offset = known.starts.get(tp, earliest.get(tp))
+            if offset is None:
+                continue
+            partition = Partition(tp, read=offset, next_start=offset, position_start=offset, start_offset=offset, topic_id=topic_id)
+            partition.initial_end = offset if self._looked else None
+            self._check_expected(partition)
+            self.partitions[tp] = partition
+            begun.append(partition)
+        return begun
+
+    def _check_expected(self, partition: Partition) -> None:
+        """F3: a position was reported in this run, and the group has none: offsets were deleted or have expired."""
+        last = self._known.reported.get(partition.tp)
+        if last is None or (last.topic_id and partition.topic_id and last.topic_id != str(partition.topic_id)):
+            return
+        self.block(
+            partition,
+            f"position of {partition.tp} is gone, last known {last.offset}; set it with smart-connect positions, or restart",
+            code="position_gone",
+        )
+
+    def _with_position(self, tp: TopicPartition, position: ReadPosition) -> Partition:
+        run = self._inc.context.task.run
+        reported = self._known.reported.get(tp)
+        promise = position.promise or NOTHING
+        start = position.offset if promise.next_start is None else promise.next_start
+        partition = Partition(
+            tp,
+            read=position.offset,
+            next_start=start,
+            position=position.offset,
+            position_start=start,
+            position_epoch=position.leader_epoch,
+            leader_epoch=position.leader_epoch,
+            selected=False,
+            start_offset=self._known.starts.get(tp),
+            initial_end=reported.initial_end if reported is not None else None,
+            pending=[PendingEntry(entry, run) for entry in promise.entries],
+            committed_at=self._inc.clock.monotonic(),
+        )
+        if position.promise is None:
+            self.block(
+                partition,
+                f"offset of {tp} in group {self._inc.group} was written by somebody else; "
+                "set it with smart-connect positions, or restart",
+                code="foreign_position",
+            )
+        return partition

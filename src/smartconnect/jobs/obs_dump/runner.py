@@ -1,0 +1,347 @@
+"""A dump unit at work: the loop that reads like the specification (obs-dump.md §1, §2, §5).
+
+    take over → finish what predecessors promised → fetch → join → cut → seal → (committer: one fenced commit, then objects appear) → drain
+
+The loop itself decides *when*; how a step is done stands in the module that it calls. Everything here runs in the event loop, but for
+joining, which runs in a thread while the loop waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+
+from smartconnect.domain.obs_dump_spec import ObsDumpSpec
+from smartconnect.domain.progress import Progress
+from smartconnect.engine.unit import StopSignal, UnitContext
+from smartconnect.jobs.obs_dump.assembler import Assembler, CutCause, Intake, Verdict
+from smartconnect.jobs.obs_dump.budget import EARLY_CUTS_AT, EARLY_PARTS_AT
+from smartconnect.jobs.obs_dump.committer import Committer, CommitterEvents
+from smartconnect.jobs.obs_dump.deadlines import Deadlines, interval_of
+from smartconnect.jobs.obs_dump.earlier_runs import close_earlier_runs
+from smartconnect.jobs.obs_dump.environment import WorkerResources
+from smartconnect.jobs.obs_dump.gaps import Gaps
+from smartconnect.jobs.obs_dump.incarnation import Incarnation
+from smartconnect.jobs.obs_dump.janitor import Janitor
+from smartconnect.jobs.obs_dump.keeping import Keeper
+from smartconnect.jobs.obs_dump.meter import Meter, saw_end
+from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
+from smartconnect.jobs.obs_dump.publisher import Publisher
+from smartconnect.jobs.obs_dump.roster import Changes, Known, Roster
+from smartconnect.jobs.obs_dump.sealing import Sealer
+from smartconnect.jobs.obs_dump.waiting import wait_for_predecessors
+from smartconnect.kafka.fetcher import Fetcher, FetchOptions, Frame
+
+_INLINE_BYTES = 32 << 10
+_POLL_S = 0.5
+_FETCH = FetchOptions(min_bytes=256 << 10, max_wait_ms=500, connections_per_leader=1)
+
+
+class DumpRunner:
+    """One incarnation of a dump unit (`engine.unit.UnitRunner`)."""
+
+    def __init__(self, context: UnitContext, spec: ObsDumpSpec, resources: WorkerResources) -> None:
+        self._context, self._spec, self._resources = context, spec, resources
+        self._meter = Meter(context, spec, resources.clock)
+
+    def progress(self) -> Progress:
+        return self._meter.progress()
+
+    async def run(self, stop: StopSignal) -> None:
+        async with Incarnation(self._context, self._spec, self._resources) as inc:
+            unit = MovingUnit(inc, self._meter)
+            await unit.start()
+            try:
+                await unit.move(stop)
+                await unit.drain()
+            finally:
+                await unit.close()
+
+
+class MovingUnit:
+    """What one incarnation needs to move data, wired together."""
+
+    def __init__(self, inc: Incarnation, meter: Meter) -> None:
+        self._inc, self._meter = inc, meter
+        spec, clock = inc.spec, inc.clock
+        self._fetcher = Fetcher(inc.cluster, _FETCH, inc.memory)
+        events = CommitterEvents(self._committed, self._topic_gone, self._too_large)
+        self._committer = Committer(inc.txn, inc.group, events, inc.steps, clock, spec.options.commit_interval_ms / 1000)
+        self._publisher = Publisher(inc, self._committer, self._ready_to_fetch)
+        self._sealer = Sealer(inc, self._committer, self._upload_failed)
+        self._deadlines = Deadlines(clock)
+        self._assembler = Assembler(
+            spec, inc.pool, clock, full=self._memory_full, interval_of=lambda partition: interval_of(spec, partition.tp)
+        )
+        self._changes: deque[Changes] = deque()
+        self._rewinds: dict[Partition, float] = {}
+        self._changed = asyncio.Event()
+        self._draining = False
+
+    async def start(self) -> None:
+        """Steps 1–6 of a start: nothing is fetched before every older owner is fenced and its promises are taken up."""
+        inc, ledger = self._inc, self._inc.context.ledger
+        await wait_for_predecessors(inc)
+        positions = await inc.take_over()
+        known = Known(positions, await ledger.starts(), await ledger.reported_positions())
+        self._roster = Roster(inc, known)
+        self._gaps = Gaps(inc, self._roster, self._fetcher, self._sealer, self._committer)
+        await self._meter.begin(self._roster, self._assembler, inc)
+        await close_earlier_runs(inc, self._committer)
+        changes = await self._roster.look(max_age_s=1.0)
+        await self._meter.see_ends(changes.added)
+        self._begin(changes)
+        await self._committer.commit_wanted()
+        for partition in self._roster.partitions.values():
+            self._publisher.publish(partition)
+            self._ready_to_fetch(partition)
+        crew = inc.crew
+        crew.spawn(self._committer.run(), "committer")
+        crew.spawn(self._watch_topics(), "topics")
+        crew.spawn(Janitor(inc, self._roster, self._committer).run(), "janitor")
+        crew.spawn(Keeper(inc, self._roster, self._committer).run(), "keeper")
+        self._meter.started()
+
+    async def move(self, stop: StopSignal) -> None:
+        """Fetch, join, cut, until told to stop or something fails."""
+        crew = self._inc.crew
+        while not stop.is_set():
+            crew.check()
+            frame = await self._fetcher.next(min(_POLL_S, self._deadlines.next_in()))
+            if frame is not None:
+                await self._take_in(frame)
+            await self._follow_topics()
+            self._cut_what_is_due()
+            self._relieve_memory()
+            self._rewind_what_must()
+            self._meter.tick()
+
+    async def drain(self) -> None:
+        """Cut everything, commit it, make it visible, drop the entries; what is not done in time is left as it is (§4 covers it)."""
+        self._draining = True
+        for partition in self._roster.partitions.values():
+            self._pause(partition)
+        with contextlib.suppress(TimeoutError):
+            await self._inc.crew.wait_for(self._drained(), timeout=self._inc.spec.options.drain_timeout_s)
+
+    async def close(self) -> None:
+        await self._fetcher.close()
+
+    # -- what was fetched --------------------------------------------------------------------------------------------------
+
+    async def _take_in(self, frame: Frame) -> None:
+        try:
+            for fetched in frame.partitions:
+                partition = self._roster.partitions.get(fetched.tp)
+                if partition is None or not partition.fetching or fetched.fetch_offset != partition.read:
+                    continue
+                saw_end(partition, fetched.high_watermark, self._inc.clock.now_ms())
+                partition.held_back = max(0, fetched.high_watermark - fetched.last_stable_offset)
+                if fetched.error is not None:
+                    await self._gaps.handle(partition, fetched)
+                    self._note_move(partition)
+                elif len(fetched.records):
+                    await self._append(Intake(partition, fetched))
+        finally:
+            frame.release()
+
+    async def _append(self, intake: Intake) -> None:
+        partition = intake.partition
+        had_open = partition.open
+        while True:
+            verdict = await self._join(intake)
+            match verdict:
+                case Verdict.CUT:
+                    assert intake.cut is not None
+                    self._seal(partition, intake.cut)
+                    intake.cut = None
+                    if not partition.may_seal:  # its uploads wait to appear (§3): the rest is fetched again when one has
+                        break
+                case Verdict.FULL:
+                    await self._make_room()
+                case Verdict.DAMAGED:
+                    self._gaps.damaged(partition, intake.damage)
+                    break
+                case Verdict.DONE:
+                    partition.crc_failures = 0
+                    break
+        if partition.open is not None and partition.open is not had_open:
+            self._deadlines.add(partition.open.deadline, partition)
+        self._note_move(partition)
+        self._sealer.stream(partition, self._inc.spec.part_size)
+
+    async def _join(self, intake: Intake) -> Verdict:
+        if len(intake.fetched.records) <= _INLINE_BYTES:
+            return self._assembler.append(intake)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._inc.resources.joiners, self._assembler.append, intake)
+
+    def _note_move(self, partition: Partition) -> None:
+        """A stretch without records for us moved the reading point: commit that after one interval at the latest."""
+        nothing_open = partition.open is None and not partition.sealed
+        if nothing_open and partition.moved_since is None and partition.read != partition.position:
+            partition.moved_since = self._inc.clock.monotonic()
+            self._deadlines.add(partition.moved_since + interval_of(self._inc.spec, partition.tp), partition)
+
+    # -- cuts --------------------------------------------------------------------------------------------------------------
+
+    def _cut_what_is_due(self) -> None:
+        for partition in self._deadlines.due():
+            self._cut_if_due(partition)
+
+    def _cut_if_due(self, partition: Partition) -> None:
+        now = self._inc.clock.monotonic()
+        if partition.open is not None and partition.open.deadline <= now:
+            if partition.may_seal:
+                self._seal(partition, CutCause.INTERVAL)
+            else:
+                self._pause(partition)
+        elif partition.open is None and partition.moved_since is not None:
+            self._committer.want(partition)
+
+    def _seal(self, partition: Partition, cause: CutCause) -> None:
+        self._sealer.seal(partition, cause)
+        if not partition.may_seal:
+            self._pause(partition)
+
+    # -- memory ------------------------------------------------------------------------------------------------------------
+
+    def _memory_full(self) -> bool:
+        """What one frame needs beyond the budget may always be decoded, piece by piece."""
+        return self._inc.pool.out_bytes > 0 and self._inc.memory.pressure() >= 1
+
+    async def _make_room(self) -> None:
+        """Memory is used up in the middle of a frame: let go of what can leave, then wait until something has left."""
+        while self._memory_full():
+            if not self._relieve(cut=True):
+                await self._wait_for_change()
+            else:
+                await asyncio.sleep(0)
+
+    def _relieve_memory(self) -> None:
+        pressure = self._inc.memory.pressure()
+        if pressure >= EARLY_PARTS_AT:
+            self._relieve(cut=pressure >= EARLY_CUTS_AT)
+
+    def _relieve(self, *, cut: bool) -> bool:
+        """Early parts, largest buffer first; `cut`: end the largest object if there is no part to send. False: nothing can leave now."""
+        candidates = [p for p in self._roster.partitions.values() if p.open is not None]
+        largest = max(candidates, key=lambda p: p.open.writer.length if p.open else 0, default=None)
+        if largest is None or largest.open is None or largest.open.writer.length == 0:
+            return False
+        if largest.open.writer.length >= self._inc.resources.directory.obs_dump().min_part_bytes:
+            self._sealer.stream(largest, 1)
+            return True
+        if cut and largest.may_seal:
+            self._seal(largest, CutCause.MEMORY)
+            return True
+        return False
+
+    async def _wait_for_change(self) -> None:
+        """Until an upload, a commit or a Complete has ended; raises what has failed meanwhile."""
+        self._inc.crew.check()
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await self._inc.crew.wait_for(self._any_change(), timeout=_POLL_S)
+
+    async def _any_change(self) -> None:
+        room = asyncio.ensure_future(self._inc.memory.room())
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({room, changed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            room.cancel()
+            changed.cancel()
+
+    # -- partitions come and go --------------------------------------------------------------------------------------------
+
+    def _begin(self, changes: Changes) -> None:
+        for partition in changes.added:
+            if partition.position is None and partition.blocked is None:
+                self._committer.want(partition)
+
+    async def _watch_topics(self) -> None:
+        """Look every refresh interval; what has changed is taken up by the loop, in its own time."""
+        interval = self._inc.spec.options.refresh_interval_s
+        while True:
+            await asyncio.sleep(interval)
+            self._changes.append(await self._roster.look(max_age_s=interval / 2))
+
+    async def _follow_topics(self) -> None:
+        """Topics and partitions that appeared, went or were made again."""
+        while self._changes:
+            changes = self._changes.popleft()
+            self._begin(changes)
+            for partition in changes.added:
+                self._ready_to_fetch(partition)
+            for partition in changes.gone:
+                self._gaps.topic_gone(partition)
+            for partition in changes.recreated:
+                await self._gaps.topic_recreated(partition)
+
+    def _ready_to_fetch(self, partition: Partition) -> None:
+        """Fetch a partition as soon as its position is committed and its predecessor's promises are kept."""
+        ready = partition.wants_fetch and partition.position is not None and partition.may_seal and not self._draining
+        if ready and not partition.fetching:
+            partition.fetching = True
+            self._fetcher.assign(partition.tp, partition.read, partition.leader_epoch)
+        self._changed.set()
+
+    def _pause(self, partition: Partition) -> None:
+        if partition.fetching:
+            partition.fetching = False
+            self._fetcher.drop(partition.tp)
+
+    # -- what the committer and the uploads tell ---------------------------------------------------------------------------
+
+    def _committed(self, partition: Partition, named: list[PendingEntry]) -> None:
+        if named:
+            self._publisher.publish(partition)
+        self._deadlines.add(self._inc.clock.monotonic(), partition)
+        self._ready_to_fetch(partition)
+
+    def _topic_gone(self, partition: Partition) -> None:
+        self._changes.append(Changes([], [], [partition]))
+
+    def _too_large(self, partition: Partition) -> None:
+        self._pause(partition)
+        self._roster.block(
+            partition,
+            f"the name of one upload of {partition.tp} does not fit into the broker's offset.metadata.max.bytes; raise it",
+            code="metadata_too_large",
+        )
+
+    def _upload_failed(self, partition: Partition, resting_s: float) -> None:
+        """An upload is lost before it was committed: forget what is not committed, back to the position (§8)."""
+        self._pause(partition)
+        partition.rewinding = True
+        self._rewinds[partition] = self._inc.clock.monotonic() + resting_s
+        self._changed.set()
+
+    def _rewind_what_must(self) -> None:
+        """Rewind in the loop's own time: never while a frame is taken in, nor while a transaction names the partition."""
+        now = self._inc.clock.monotonic()
+        for partition, at in list(self._rewinds.items()):
+            committing = bool(partition.sealed) and partition.sealed[0].entry is not None
+            if partition.in_transaction or committing or now < at:
+                continue
+            del self._rewinds[partition]
+            self._sealer.rewind(partition)
+            partition.rewinding, partition.blocked = False, None
+            self._ready_to_fetch(partition)
+
+    async def _drained(self) -> None:
+        """P1–P4 for everything that is open."""
+        while True:
+            busy = [
+                partition for partition in self._roster.partitions.values() if not partition.settled and partition.blocked is None
+            ]
+            if not busy:
+                return
+            for partition in busy:
+                if partition.open is not None and partition.may_seal:
+                    self._sealer.seal(partition, CutCause.DRAIN)
+                elif partition.open is None and not partition.sealed and partition.position is not None:
+                    self._committer.want(partition)
+            await self._wait_for_change()

@@ -1,0 +1,65 @@
+"""The two short lives of a dump unit: keeping the positions of a PAUSED or FAILED task alive, and cleaning up after delete
+(obs-dump.md §1 idle time, §10 delete). Both begin like every incarnation: fence, ask the registry, read the positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smartconnect.domain.obs_dump_spec import ObsDumpSpec
+from smartconnect.domain.planning import UnitName, transactional_id
+from smartconnect.domain.task import Task
+from smartconnect.engine.unit import UnitContext
+from smartconnect.jobs.obs_dump.committer import Committer, CommitterEvents
+from smartconnect.jobs.obs_dump.earlier_runs import close_earlier_runs, finish_entries
+from smartconnect.jobs.obs_dump.entries import Promise, encode
+from smartconnect.jobs.obs_dump.environment import WorkerResources
+from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition, group_name
+from smartconnect.jobs.obs_dump.janitor import Janitor
+from smartconnect.jobs.obs_dump.roster import Known, Roster
+from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.groups import OffsetCommit, delete_groups
+from smartconnect.kafka.transactions import TransactionalId
+
+
+async def keep_alive(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResources) -> None:
+    """Steps 1–5 of a start, then commit every position again, and stop."""
+    async with Incarnation(context, spec, resources) as inc:
+        positions = await inc.take_over()
+        committer = _committer(inc)
+        await close_earlier_runs(inc, committer)
+        ours = {tp: position for tp, position in positions.items() if position.promise is not None}
+        await finish_entries(inc, context.task.run, ours)
+        if ours:
+            await committer.commit_to(inc.group, context.task.run, {tp: _kept(position) for tp, position in ours.items()})
+
+
+async def clean_unit(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResources) -> None:
+    """The unit's part of deleting: nothing promised stays invisible, nothing unfinished stays billed."""
+    async with Incarnation(context, spec, resources) as inc:
+        positions = await inc.take_over()
+        committer = _committer(inc)
+        await close_earlier_runs(inc, committer)
+        await finish_entries(inc, context.task.run, {tp: p for tp, p in positions.items() if p.promise is not None})
+        roster = Roster(inc, Known(positions, {}, {}))
+        await Janitor(inc, roster, committer).sweep()
+
+
+async def clean_task(cluster: Cluster, task: Task, units: Sequence[UnitName]) -> None:
+    """Groups of all runs are removed, after every unit id was fenced once more: nobody can write to them again."""
+    for unit in units:
+        await TransactionalId(cluster, transactional_id(task.id, unit)).initialise()
+    await delete_groups(cluster, [group_name(task.id, run) for run in range(1, task.run + 1)])
+
+
+def _kept(position: ReadPosition) -> OffsetCommit:
+    """The same position with nothing pending: its entries are visible now."""
+    assert position.promise is not None
+    start = position.promise.next_start
+    return OffsetCommit(position.offset, position.leader_epoch, encode(Promise((), start)))
+
+
+def _committer(inc: Incarnation) -> Committer:
+    """For commits to groups alone; no partition wants anything here."""
+    events = CommitterEvents(lambda partition, named: None, lambda partition: None, lambda partition: None)
+    return Committer(inc.txn, inc.group, events, inc.steps, inc.clock, 0.0)

@@ -1,0 +1,145 @@
+"""One object on its way into the store: its name, its multipart upload, its parts. Nothing of it is visible before Complete, which is not
+made here (obs-dump.md §2: P1 ends where this ends).
+
+The upload is created with the first part, so that an object below one part costs three requests, and so that its metadata can tell the
+end of its range. Parts leave in any order; their memory goes back to the pool when their ETag is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from smartconnect.jobs.obs_dump.entries import Entry
+from smartconnect.jobs.obs_dump.naming import nth_name
+from smartconnect.jobs.obs_dump.places import UnitPlaces
+from smartconnect.jobs.obs_dump.steps import IncarnationSteps, Outcome, Step
+from smartconnect.jobs.obs_dump.store_calls import StoreCalls
+from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels import BlockPool
+from smartconnect.objectstore import NoSuchUpload, ObjectStore, Part, StoreBusy
+
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadTools:
+    """What all uploads of a unit share. `live` holds the keys of objects on their way: the janitor leaves them alone."""
+
+    store: ObjectStore
+    calls: StoreCalls
+    places: UnitPlaces
+    pool: BlockPool
+    steps: IncarnationSteps
+    live: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WishedName:
+    """The name an object should get, whether something older may have it, and the user metadata of the object."""
+
+    key: str
+    metadata: Mapping[str, str]
+    may_be_taken: bool
+
+
+class ObjectUpload:
+    """With `may_be_taken` the name is looked up first and the next free one used. Metadata that only the whole object can tell (`sc-end`,
+    `sc-count`) is given with a first part that is also the last.
+    `on_failure` hears of the first error of any part: NoSuchUpload and other refusals, in the event loop."""
+
+    def __init__(self, tools: UploadTools, tp: TopicPartition, name: WishedName, on_failure: Callable[[Exception], None]) -> None:
+        self.tp = tp
+        self.key = name.key
+        self.upload_id = ""
+        self.parts: dict[int, Part] = {}
+        self._tools, self._name, self._on_failure = tools, name, on_failure
+        self._metadata = dict(name.metadata)
+        self._created: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed = False
+        tools.live.add(self.key)
+
+    def add_part(self, views: list[memoryview], whole: Mapping[str, str] | None = None) -> None:
+        """Begin to upload the next part; its memory is given back whatever happens. `whole`: metadata to add if this part is all."""
+        number = len(self._tasks) + 1
+        if self._created is None:
+            self._metadata.update(whole or {})
+            self._created = asyncio.ensure_future(self._create())
+        task = asyncio.ensure_future(self._send(number, views))
+        task.add_done_callback(self._part_ended)
+        self._tasks.append(task)
+
+    async def all_sent(self) -> bool:
+        """Wait for every ETag; False if a part failed (`on_failure` has heard of it)."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return not self._failed
+
+    def ordered_parts(self) -> list[Part]:
+        return [self.parts[number] for number in sorted(self.parts)]
+
+    def entry(self, bucket: str, start: int, end: int) -> Entry:
+        """The promise of this upload, once every part has its ETag."""
+        size = sum(part.size for part in self.parts.values())
+        return Entry(bucket, self.key, self.upload_id, len(self.parts), size, start, end)
+
+    def forget(self) -> None:
+        """The object is not on its way any more: visible, or given up and left to the janitor."""
+        self._tools.live.discard(self.key)
+        for task in (*self._tasks, *filter(None, [self._created])):
+            task.cancel()
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed:
+            self._failed = True
+            assert isinstance(error, Exception)
+            self._on_failure(error)
+
+    async def _send(self, number: int, views: list[memoryview]) -> None:
+        try:
+            assert self._created is not None
+            await asyncio.shield(self._created)
+            self.parts[number] = await self._tools.calls.until_answered(lambda: self._put(number, views))
+        finally:
+            self._tools.pool.release(views)
+
+    async def _create(self) -> None:
+        tools = self._tools
+        if self._name.may_be_taken:
+            await self._find_free_name()
+
+        async def create() -> str:
+            return await self._logged(Step.CREATE_UPLOAD, lambda: tools.store.create_upload(self.key, self._metadata))
+
+        self.upload_id = await tools.calls.control(create)
+
+    async def _find_free_name(self) -> None:
+        """Never overwrite: the first of key, key+2, key+3 … that does not exist."""
+        tools, wished, number = self._tools, self.key, 1
+        while await tools.calls.control(lambda: tools.store.head(self.key)) is not None:
+            number += 1
+            tools.live.discard(self.key)
+            self.key = nth_name(wished, number)
+            tools.live.add(self.key)
+
+    async def _put(self, number: int, views: Sequence[memoryview]) -> Part:
+        async with self._tools.places.place():
+            return await self._logged(
+                Step.UPLOAD_PART, lambda: self._tools.store.upload_part(self.key, self.upload_id, number, views)
+            )
+
+    async def _logged(self, step: Step, call: Callable[[], Awaitable[_R]]) -> _R:
+        note, partition = self._tools.steps.note, str(self.tp)
+        note(step, Outcome.SENT, partition=partition, upload=self.upload_id)
+        try:
+            result = await call()
+        except NoSuchUpload:
+            note(step, Outcome.GONE, partition=partition, upload=self.upload_id)
+            raise
+        except StoreBusy:
+            note(step, Outcome.LOST, partition=partition, upload=self.upload_id)
+            raise
+        note(step, Outcome.OK, partition=partition, upload=result if isinstance(result, str) else self.upload_id)
+        return result

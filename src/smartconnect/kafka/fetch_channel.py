@@ -1,0 +1,251 @@
+"""One connection of a fetcher: asks one broker for its share of the partitions, one request at a time, for ever.
+
+Guarantees: memory is reserved before each request and what did not come is given back; a partition's answer counts only if
+nobody moved the partition meanwhile; whatever goes wrong with the connection or a leader makes the partitions homeless,
+and `fetch_placement` finds them a new one. Used by `fetcher` alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from smartconnect.domain.errors import ClusterUnreachable, MalformedData
+from smartconnect.kafka import messages
+from smartconnect.kafka.batch import extent
+from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.codes import LEADER_MOVED, KafkaCode, failure
+from smartconnect.kafka.connection import Connection
+from smartconnect.kafka.errors import ConnectionLost
+from smartconnect.kafka.fetch_codec import FetchAnswer, FetchQuestion, PartitionAnswer, decode_fetch, encode_fetch
+from smartconnect.kafka.fetch_session import FetchSession
+from smartconnect.kafka.fetch_types import Admission, FetchedPartition, FetchOptions, Frame
+from smartconnect.kafka.partition import PartitionState
+from smartconnect.kafka.types import TopicPartition
+
+SMALL_ANSWER = 64 << 10
+CURED_BY_PLACING = LEADER_MOVED | {
+    KafkaCode.UNKNOWN_TOPIC_OR_PARTITION,
+    KafkaCode.UNKNOWN_SERVER_ERROR,
+    KafkaCode.REQUEST_TIMED_OUT,
+    KafkaCode.NETWORK_EXCEPTION,
+}
+
+
+class ChannelOwner(Protocol):
+    """What a channel needs from its fetcher. `paused` counts partitions that may be resumed at any time."""
+
+    @property
+    def paused(self) -> int: ...
+
+    def state(self, tp: TopicPartition) -> PartitionState | None: ...
+    def deliver(self, frame: Frame) -> None: ...
+    def homeless(self, states: Sequence[PartitionState], code: KafkaCode) -> None: ...
+    def trouble(self, node_id: int, error: Exception | None) -> None: ...
+
+
+class Window:
+    """Bytes to ask for: doubles when an answer fills half of it, halves when it stays below an eighth."""
+
+    def __init__(self, options: FetchOptions) -> None:
+        self._least = min(max(options.smallest_fetch, options.min_bytes), options.max_bytes)
+        self._most = options.max_bytes
+        self.size = self._least
+
+    def came(self, nbytes: int) -> None:
+        if nbytes * 2 >= self.size:
+            self.size = min(self.size * 2, self._most)
+        elif nbytes * 8 < self.size:
+            self.size = max(self.size // 2, self._least)
+
+
+class FetchChannel:
+    """`run` is the channel's task; `add` and `remove` may be called at any time."""
+
+    def __init__(self, node_id: int, owner: ChannelOwner, cluster: Cluster, options: FetchOptions, admission: Admission) -> None:
+        self.node_id = node_id
+        self._owner, self._cluster, self._options, self._admission = owner, cluster, options, admission
+        self._session = FetchSession(options.session_above // options.connections_per_leader)
+        self._window = Window(options)
+        self._work = asyncio.Event()
+        self._connection: Connection | None = None
+        self._idle = False
+        self._next_send = 0.0
+
+    def __len__(self) -> int:
+        return len(self._session)
+
+    def add(self, state: PartitionState) -> None:
+        """Fetch a partition from now on, or again after it has rested or moved."""
+        state.channel = self
+        self._session.add(state)
+        self._work.set()
+
+    def remove(self, state: PartitionState) -> None:
+        """Leave a partition out of requests; what is on its way is still taken while it stays ours."""
+        self._session.remove(state)
+        if not len(self._session):
+            self._work.clear()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    async def run(self) -> None:
+        while True:
+            await self._work.wait()
+            await self._pace()
+            window = self._window.size
+            await self._admission.acquire(window)
+            try:
+                came = await self._fetch(window)
+            except (ConnectionLost, ClusterUnreachable, MalformedData) as error:
+                self._lost(error)
+                came = 0
+            except BaseException:
+                self._admission.release(window)
+                raise
+            self._settle(window, came)
+
+    def _settle(self, window: int, came: int) -> None:
+        """`came` bytes are held by a frame; the rest of the reservation goes back."""
+        if came > window:
+            self._admission.overdraw(came - window)
+        elif came < window:
+            self._admission.release(window - came)
+
+    async def _pace(self) -> None:
+        pause = self._next_send - self._cluster.clock()
+        if pause > 0:
+            await asyncio.sleep(pause)
+
+    async def _fetch(self, window: int) -> int:
+        """One request and its answer; the bytes that the delivered frame holds."""
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = self._connection = await self._cluster.dial(self.node_id)
+        if not len(self._session):
+            return 0
+        options, now = self._options, self._cluster.clock()
+        version = connection.version(messages.FETCH)
+        listing = self._session.next_listing(min(options.partition_max_bytes, window), now)
+        wait_ms, least = (options.idle_wait_ms, 1) if self._idle else (options.max_wait_ms, options.min_bytes)
+        question = FetchQuestion(
+            wait_ms, least, window, options.isolation, listing.session_id, listing.session_epoch, self._cluster.rack
+        )
+        request = encode_fetch(version, question, listing.wanted, listing.forgotten)
+        timeout_s = self._cluster.timing.request_s + wait_ms / 1000
+        body = await connection.exchange(messages.FETCH, version, [request], timeout_s=timeout_s)
+        answer = decode_fetch(version, body)
+        connection.throttle(answer.throttle_ms / 1000)
+        self._window.came(len(body))
+        small = len(body) < SMALL_ANSWER
+        channels_per_s = options.most_fetches_per_s / options.connections_per_leader
+        self._next_send = now + 1 / channels_per_s if small else 0.0
+        self._owner.trouble(self.node_id, None)
+        return self._take(answer, body)
+
+    def _take(self, answer: FetchAnswer, body: memoryview) -> int:
+        now = self._cluster.clock()
+        if code := failure(answer.error):
+            if code in (KafkaCode.FETCH_SESSION_ID_NOT_FOUND, KafkaCode.INVALID_FETCH_SESSION_EPOCH):
+                self._session.refused(now)
+                return 0
+            raise ConnectionLost(f"Kafka broker {self.node_id} refuses to be fetched from: {code.name}")
+        self._session.answered(answer.session_id, now)
+        parts = []
+        for part in answer.partitions:
+            state = self._owner.state(TopicPartition(part.topic, part.partition))
+            if state is None or state.channel is not self or state.listed_generation != state.generation:
+                continue
+            taken = self._take_partition(state, part, now)
+            if taken is not None:
+                parts.append(taken)
+        self._idle = not parts and not self._owner.paused
+        if not parts:
+            return 0
+        self._owner.deliver(Frame(parts, len(body), self._admission, body))
+        return len(body)
+
+    def _take_partition(self, state: PartitionState, part: PartitionAnswer, now: float) -> FetchedPartition | None:
+        code = failure(part.error)
+        if code is not None:
+            return self._take_error(state, part, code)
+        state.high_watermark, state.last_stable_offset = part.high_watermark, part.last_stable_offset
+        state.log_start_offset = part.log_start_offset
+        if part.preferred_replica >= 0 and part.preferred_replica != self.node_id:
+            state.follower, state.follower_until = part.preferred_replica, now + self._cluster.timing.metadata_age_s
+            self._leave(state, KafkaCode.NONE)
+            return None
+        if state.follower == self.node_id and now >= state.follower_until:
+            state.follower = -1
+            self._leave(state, KafkaCode.NONE)
+        if not len(part.records):
+            return None
+        found = extent(part.records)
+        if not found.end:
+            return None if found.intact else self._hand_over(state, part, KafkaCode.CORRUPT_MESSAGE)
+        fetched = FetchedPartition(
+            tp=state.tp,
+            fetch_offset=state.offset,
+            next_offset=max(found.next_offset, state.offset),
+            error=None,
+            high_watermark=part.high_watermark,
+            last_stable_offset=part.last_stable_offset,
+            log_start_offset=part.log_start_offset,
+            aborted=part.aborted,
+            records=part.records[: found.end],
+            leader_epoch=found.leader_epoch,
+            generation=state.generation,
+        )
+        state.offset, state.position_epoch = fetched.next_offset, found.leader_epoch
+        state.failures, state.unknown_since = 0, None
+        if state.channel is self and not state.rests:
+            self._session.changed(state)
+        return fetched
+
+    def _take_error(self, state: PartitionState, part: PartitionAnswer, code: KafkaCode) -> FetchedPartition | None:
+        if code is KafkaCode.OFFSET_OUT_OF_RANGE and state.follower == self.node_id:
+            state.follower = -1
+            self._leave(state, KafkaCode.NONE)
+            return None
+        if code in CURED_BY_PLACING:
+            self._leave(state, code)
+            return None
+        return self._hand_over(state, part, code)
+
+    def _hand_over(self, state: PartitionState, part: PartitionAnswer, code: KafkaCode) -> FetchedPartition:
+        state.error = code
+        self.remove(state)
+        return FetchedPartition(
+            tp=state.tp,
+            fetch_offset=state.offset,
+            next_offset=state.offset,
+            error=code,
+            high_watermark=part.high_watermark,
+            last_stable_offset=part.last_stable_offset,
+            log_start_offset=part.log_start_offset,
+            aborted=[],
+            records=part.records[:0],
+            generation=state.generation,
+        )
+
+    def _leave(self, state: PartitionState, code: KafkaCode) -> None:
+        self.remove(state)
+        state.channel = None
+        self._owner.homeless([state], code)
+
+    def _lost(self, error: Exception) -> None:
+        """The connection is of no use any more: everybody on it needs another home."""
+        self.close()
+        self._connection = None
+        self._session.disconnected()
+        self._idle = False
+        states = self._session.members
+        for state in states:
+            self.remove(state)
+            state.channel = None
+            if state.follower == self.node_id:
+                state.follower = -1
+        self._owner.trouble(self.node_id, error)
+        self._owner.homeless(states, KafkaCode.NETWORK_EXCEPTION)

@@ -1,0 +1,130 @@
+"""Which partitions the next Fetch of a connection names: all of them, or only what changed (KIP-227). Pure.
+
+Up to `above` partitions each request lists everything, without a session. Above that a real incremental session is used:
+a poll in which nothing changed names nobody, however many partitions there are. A broker that refuses or evicts a session
+is not asked for another at once (each would push somebody else's out of its small cache): requests list everything until
+a pause, doubling to 5 minutes, is over. Partitions that delivered go to the end of the line, so none is starved."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from smartconnect.kafka.fetch_codec import Wanted
+from smartconnect.kafka.partition import PartitionState
+
+NO_SESSION = 0
+FIRST_EPOCH = 0
+FINAL_EPOCH = -1
+SHORTEST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 300.0
+PROVEN_AFTER = 1000
+"""Fetches after which a session counts as kept: the next loss begins with the shortest pause again."""
+
+
+class Listing(NamedTuple):
+    """Session fields and partitions of one request."""
+
+    session_id: int
+    session_epoch: int
+    wanted: list[tuple[str, list[Wanted]]]
+    forgotten: dict[str, list[int]]
+
+
+class FetchSession:
+    """The partitions of one connection. `changed` is called whenever a member's next request entry would differ."""
+
+    def __init__(self, above: int) -> None:
+        self._above = above
+        self._members: dict[str, dict[int, PartitionState]] = {}
+        self._count = 0
+        self._id, self._epoch = NO_SESSION, FINAL_EPOCH
+        self._changed: dict[PartitionState, None] = {}
+        self._forgotten: dict[PartitionState, None] = {}
+        self._pause_s, self._not_before = SHORTEST_PAUSE_S, 0.0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def members(self) -> list[PartitionState]:
+        return [state for topic in self._members.values() for state in topic.values()]
+
+    def add(self, state: PartitionState) -> None:
+        topic = self._members.setdefault(state.tp.topic, {})
+        if state.tp.partition not in topic:
+            self._count += 1
+        topic[state.tp.partition] = state
+        self._forgotten.pop(state, None)
+        self._changed[state] = None
+
+    def remove(self, state: PartitionState) -> None:
+        topic = self._members.get(state.tp.topic, {})
+        if topic.pop(state.tp.partition, None) is None:
+            return
+        self._count -= 1
+        if not topic:
+            del self._members[state.tp.topic]
+        self._changed.pop(state, None)
+        self._forgotten[state] = None
+
+    def changed(self, state: PartitionState) -> None:
+        """The member's position or epoch differs from what the broker last heard: it goes to the end of the line."""
+        topic = self._members[state.tp.topic]
+        topic[state.tp.partition] = topic.pop(state.tp.partition)
+        self._changed[state] = None
+
+    def next_listing(self, partition_max_bytes: int, now: float) -> Listing:
+        """The next request. Whatever changes from here on belongs to the one after it."""
+        incremental = self._count > (self._above if self._epoch <= 0 else self._above // 2)
+        if incremental and self._epoch > 0:
+            wanted, forgotten = _grouped(self._changed, partition_max_bytes), _numbers(self._forgotten)
+        else:
+            opening = incremental and now >= self._not_before
+            self._epoch = FIRST_EPOCH if opening else FINAL_EPOCH
+            wanted, forgotten = self._everything(partition_max_bytes), {}
+        self._changed, self._forgotten = {}, {}
+        return Listing(self._id, self._epoch, wanted, forgotten)
+
+    def answered(self, session_id: int, now: float) -> None:
+        """The request was carried out: what it named is known to the broker."""
+        if self._epoch == FINAL_EPOCH:
+            self._id = NO_SESSION
+        elif session_id == NO_SESSION:
+            self.refused(now)
+        else:
+            self._id = session_id
+            self._epoch = self._epoch + 1 if self._epoch < 0x7FFFFFFF else 1
+            if self._epoch == PROVEN_AFTER:
+                self._pause_s = SHORTEST_PAUSE_S
+
+    def refused(self, now: float) -> None:
+        """The broker has no room for a session or has dropped ours: do without for a while."""
+        self._id, self._epoch = NO_SESSION, FINAL_EPOCH
+        self._not_before = now + self._pause_s
+        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+
+    def disconnected(self) -> None:
+        """What the broker heard last is not known. A new session replaces the old one, whose id is kept for that."""
+        self._epoch = FINAL_EPOCH if self._epoch == FINAL_EPOCH else FIRST_EPOCH
+
+    def _everything(self, partition_max_bytes: int) -> list[tuple[str, list[Wanted]]]:
+        """All members, each topic's in its own order; the first topic goes to the end for the next time."""
+        listed = [(name, [state.wanted(partition_max_bytes) for state in topic.values()]) for name, topic in self._members.items()]
+        if len(self._members) > 1:
+            first = next(iter(self._members))
+            self._members[first] = self._members.pop(first)
+        return listed
+
+
+def _grouped(states: dict[PartitionState, None], partition_max_bytes: int) -> list[tuple[str, list[Wanted]]]:
+    topics: dict[str, list[Wanted]] = {}
+    for state in states:
+        topics.setdefault(state.tp.topic, []).append(state.wanted(partition_max_bytes))
+    return list(topics.items())
+
+
+def _numbers(states: dict[PartitionState, None]) -> dict[str, list[int]]:
+    topics: dict[str, list[int]] = {}
+    for state in states:
+        topics.setdefault(state.tp.topic, []).append(state.tp.partition)
+    return topics

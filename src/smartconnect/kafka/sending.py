@@ -1,0 +1,80 @@
+"""Scatter-gather sending: the parts of a request go to the socket from where they lie, and wait there while it is full.
+
+asyncio's own `writelines` joins its parts (Python 3.11), which would copy every record batch once. Here `os.writev` takes
+them; when the socket is full, one small piece is left to the transport, whose `resume_writing` tells when to go on, so at
+most `SPILL` bytes are copied each time. With TLS the transport encrypts part by part. Used by `wire` alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Iterable
+
+SPILL = 32 * 1024
+JOIN_BELOW = 16 * 1024
+_MAX_PARTS = 256
+
+
+class ScatterWriter:
+    """Owns the order of bytes of one transport. `pause`, `resume` are the transport's flow control callbacks."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._queue: deque[memoryview] = deque()
+        self._full = False
+        self._descriptor = -1
+        if transport.get_extra_info("sslcontext") is None:
+            sock = transport.get_extra_info("socket")
+            self._descriptor = sock.fileno() if sock is not None else -1
+            transport.set_write_buffer_limits(high=0)
+
+    def write(self, parts: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Queue the parts; the caller keeps their bytes unchanged until the answer is there."""
+        self._queue.extend(memoryview(part).cast("B") for part in parts if len(part))
+        if not self._full:
+            self._flush()
+
+    def pause(self) -> None:
+        self._full = True
+
+    def resume(self) -> None:
+        self._full = False
+        self._flush()
+
+    def _flush(self) -> None:
+        queue, transport = self._queue, self._transport
+        while queue and not self._full and not transport.is_closing():
+            if self._descriptor < 0 or (len(queue) == 1 and len(queue[0]) <= JOIN_BELOW):
+                transport.write(queue.popleft())
+            elif not self._writev():
+                self._spill()
+        if transport.is_closing():
+            queue.clear()
+
+    def _writev(self) -> bool:
+        """Write what the socket takes; False when it takes nothing."""
+        batch = [self._queue[i] for i in range(min(len(self._queue), _MAX_PARTS))]
+        try:
+            written = os.writev(self._descriptor, batch)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            self._transport.abort()
+            return True
+        while written:
+            first = self._queue[0]
+            if len(first) > written:
+                self._queue[0] = first[written:]
+                return True
+            written -= len(first)
+            self._queue.popleft()
+        return True
+
+    def _spill(self) -> None:
+        first = self._queue[0]
+        if len(first) > SPILL:
+            self._queue[0] = first[SPILL:]
+        else:
+            self._queue.popleft()
+        self._transport.write(first[:SPILL])

@@ -1,0 +1,66 @@
+"""The inner loops: record batches of Kafka as bytes, without a Python object for each record.
+
+`walk` makes a table of the batches of a fetch response, `verify_crc` and `decompress` prepare one batch, `sections` all of them, and
+`join` turns sections into delimited bytes in the blocks of a writer. `walk` and `join` exist compiled and in Python; `IMPLEMENTATION`
+says which one is in use ("compiled" or "python"; the environment's SMARTCONNECT_KERNELS=python forces the twin). All that takes long lets
+go of the interpreter lock. Called by `kafka/` and the jobs; imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from smartconnect.kernels import twin_join, twin_walk
+from smartconnect.kernels.batch import Batch, BytesLike, Codec, Kind
+from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter
+from smartconnect.kernels.codecs import DEFAULT_LIMIT, Scratch, decompress
+from smartconnect.kernels.crc import verify_crc
+from smartconnect.kernels.errors import DecompressionBomb, KernelError, MalformedBatch
+from smartconnect.kernels.plan import NO_LIMIT, START, JoinPlan, JoinResult, Limits, Resume, Section
+from smartconnect.kernels.unpack import sections
+
+try:
+    from smartconnect.kernels import _compiled
+except ImportError:
+    COMPILED_AVAILABLE = False
+else:
+    COMPILED_AVAILABLE = True
+
+IMPLEMENTATION: Final = "compiled" if COMPILED_AVAILABLE and os.environ.get("SMARTCONNECT_KERNELS") != "python" else "python"
+
+if IMPLEMENTATION == "compiled":
+    walk = _compiled.walk
+    join = _compiled.join
+else:
+    walk = twin_walk.walk
+    join = twin_join.join
+
+__all__ = [
+    "BLOCK_BYTES",
+    "COMPILED_AVAILABLE",
+    "DEFAULT_LIMIT",
+    "IMPLEMENTATION",
+    "NO_LIMIT",
+    "START",
+    "Batch",
+    "BlockPool",
+    "BlockWriter",
+    "BytesLike",
+    "Codec",
+    "DecompressionBomb",
+    "JoinPlan",
+    "JoinResult",
+    "KernelError",
+    "Kind",
+    "Limits",
+    "MalformedBatch",
+    "Resume",
+    "Scratch",
+    "Section",
+    "decompress",
+    "join",
+    "sections",
+    "verify_crc",
+    "walk",
+]

@@ -1,0 +1,64 @@
+"""From the rows of `walk` to what `join` takes: sections, decompressed into one scratch buffer, as many at a time as it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from smartconnect.kernels import encode, errors, legacy
+from smartconnect.kernels.batch import Batch, BytesLike, Kind
+from smartconnect.kernels.codecs import Scratch
+from smartconnect.kernels.errors import REASONS, DecompressionBomb, MalformedBatch
+from smartconnect.kernels.plan import Section
+
+# A group ends when this much of the scratch buffer is used: decompressed bytes are joined while the cache still has them.
+_GROUP_BYTES: Final = 256 << 10
+
+
+def sections(records: BytesLike, batches: Sequence[Batch], scratch: Scratch) -> Iterator[list[Section]]:
+    """Groups of sections, in order, one section for each batch; each group is valid until the next is asked for.
+
+    Control, aborted and empty batches become sections without data, so that joining moves the position over them. Legacy entries are
+    re-made as a v2 section. Checksums are the caller's to verify before. MalformedBatch has the batch's start as `position` and its index
+    as `section`; it and DecompressionBomb come after the group before them has been used, never instead of it."""
+    view = memoryview(records)
+    group: list[Section] = []
+    own_bytes = 0
+    scratch.reset()
+    for index, batch in enumerate(batches):
+        try:
+            section = _section(view, batch, scratch)
+        except (MalformedBatch, DecompressionBomb) as error:
+            if group:
+                yield group
+            if isinstance(error, MalformedBatch):
+                raise MalformedBatch(batch.start, error.reason, index) from None
+            raise
+        group.append(section)
+        own_bytes += len(section.data) if batch.codec else 0
+        if own_bytes >= _GROUP_BYTES:
+            yield group
+            scratch.reset()
+            group, own_bytes = [], 0
+    if group:
+        yield group
+
+
+def _section(view: memoryview, batch: Batch, scratch: Scratch) -> Section:
+    if batch.kind is Kind.DATA:
+        data = view[batch.records_start : batch.end]
+        if batch.codec:
+            data = scratch.decompress(batch.codec, data)
+        return Section(data, batch.count, batch.base_offset, batch.last_offset)
+    if batch.kind is Kind.LEGACY:
+        return _from_legacy(view[batch.start : batch.end], batch, scratch.limit)
+    return Section(b"", 0, batch.base_offset, batch.last_offset)
+
+
+def _from_legacy(entry: memoryview, batch: Batch, limit: int) -> Section:
+    found = [encode.Record(record.offset, record.value, record.key, record.timestamp) for record in legacy.records(entry, limit)]
+    offsets = [record.offset for record in found]
+    if offsets != sorted(set(offsets)) or offsets[0] < 0 or offsets[-1] != batch.last_offset:
+        raise MalformedBatch(batch.start, REASONS[errors.BAD_OFFSETS])
+    section = encode.records_section(found, offsets[0], found[0].timestamp)
+    return Section(section, len(found), offsets[0], offsets[-1])

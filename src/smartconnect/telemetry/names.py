@@ -1,0 +1,70 @@
+"""Every metric of the service: name, kind, labels, help. One place, so that a name is written once and the reference is generated
+from here. All values are in base units (seconds, bytes, records); the label `process` is added where they are rendered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. A counter's name ends in "_total"."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+LOOP_LAG: Final = Metric("smartconnect_loop_lag_seconds", "gauge", "Longest time the event loop was held, in the last 10 s.")
+REGISTRY_UNREACHABLE: Final = Metric(
+    "smartconnect_registry_unreachable_seconds", "gauge", "How long the registry has not answered; 0 when it does."
+)
+SETTINGS_INFO: Final = Metric("smartconnect_settings_info", "gauge", "Always 1; the hash of the settings in use.", ("hash",))
+SETTINGS_REJECTED: Final = Metric(
+    "smartconnect_settings_rejected", "gauge", "1 while the settings file is bad and the old ones are used."
+)
+RESIDENT_BYTES: Final = Metric("smartconnect_resident_bytes", "gauge", "Resident memory of the process.")
+CPU_SECONDS: Final = Metric("smartconnect_cpu_seconds_total", "counter", "CPU time of the process, user and system.")
+WORKER_UP: Final = Metric("smartconnect_worker_up", "gauge", "1 while the worker process answers its heartbeat.")
+WORKER_STARTS: Final = Metric("smartconnect_process_starts_total", "counter", "How often the parent started this process.")
+WORKER_BUCKETS: Final = Metric("smartconnect_worker_buckets", "gauge", "How many shares of the slots the worker holds.")
+UNITS: Final = Metric("smartconnect_units", "gauge", "Units of this worker by state.", ("state",))
+UNIT_COUNTER: Final = Metric(
+    "smartconnect_unit_counter_total", "counter", "Counters of a unit in this run, as in progress.", ("task", "unit", "name")
+)
+UNIT_LAG_RECORDS: Final = Metric("smartconnect_unit_lag_records", "gauge", "Records from position to end.", ("task", "unit"))
+UNIT_LAG_SECONDS: Final = Metric("smartconnect_unit_lag_seconds", "gauge", "Age of the oldest missing record.", ("task", "unit"))
+UNIT_ERRORS: Final = Metric(
+    "smartconnect_unit_errors_total", "counter", "Incarnations that ended with an error.", ("task", "unit", "code")
+)
+INCARNATIONS: Final = Metric("smartconnect_incarnations_total", "counter", "Incarnations begun.", ("task", "unit"))
+PLANNING_ERRORS: Final = Metric("smartconnect_planning_errors_total", "counter", "Attempts to plan that failed.", ("task", "code"))
+RECONCILE_SECONDS: Final = Metric("smartconnect_reconcile_seconds", "gauge", "Duration of the last look at the registry.")
+REPORT_SECONDS: Final = Metric("smartconnect_report_seconds", "gauge", "Duration of the last report to the registry.")
+
+ENGINE_METRICS: Final = (
+    LOOP_LAG,
+    REGISTRY_UNREACHABLE,
+    SETTINGS_INFO,
+    SETTINGS_REJECTED,
+    RESIDENT_BYTES,
+    CPU_SECONDS,
+    WORKER_UP,
+    WORKER_STARTS,
+    WORKER_BUCKETS,
+    UNITS,
+    UNIT_COUNTER,
+    UNIT_LAG_RECORDS,
+    UNIT_LAG_SECONDS,
+    UNIT_ERRORS,
+    INCARNATIONS,
+    PLANNING_ERRORS,
+    RECONCILE_SECONDS,
+    REPORT_SECONDS,
+)
+
+ALL_METRICS: Final = ENGINE_METRICS
+"""What the reference documents and `/metrics` describes; each kind of task adds its own here."""

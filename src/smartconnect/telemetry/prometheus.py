@@ -1,0 +1,43 @@
+"""Renders the meters of all processes of this machine as Prometheus text. Each process's snapshot is one source; samples get the
+label `process`, so sums over it are sums over the machine. No files are shared between processes: a dead one is simply not listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from smartconnect.telemetry.meters import Sample
+from smartconnect.telemetry.names import ALL_METRICS, Metric
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_KNOWN: Final[Mapping[str, Metric]] = {metric.name: metric for metric in ALL_METRICS}
+
+
+def render(sources: Mapping[str, Sequence[Sample]]) -> str:
+    """`sources`: samples by process name ("worker-0", "api"). A sample of a metric that is not in `names` is left out: its labels
+    have no names. Families are sorted, so that two answers can be compared."""
+    families: dict[str, list[str]] = {}
+    for process in sorted(sources):
+        for name, values, value in sources[process]:
+            metric = _KNOWN.get(name)
+            if metric is not None and len(values) == len(metric.labels):
+                labels = [("process", process), *zip(metric.labels, values, strict=True)]
+                families.setdefault(name, []).append(f"{name}{{{_labels(labels)}}} {_number(value)}")
+    lines: list[str] = []
+    for name in sorted(families):
+        metric = _KNOWN[name]
+        lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}", *families[name]]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(pairs: Sequence[tuple[str, str]]) -> str:
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in pairs)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)

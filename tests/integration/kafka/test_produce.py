@@ -1,0 +1,219 @@
+"""Raw batches sent to a real broker as they were fetched: order, transactions, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from fastcrc import crc32
+
+from smartconnect.domain.errors import Fenced
+from smartconnect.kafka.batch import headers, parse_header
+from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.fetcher import Fetcher, FetchOptions
+from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
+from smartconnect.kafka.produce_channel import Outcome, OutgoingBatch, ProduceChannel, ProduceOptions
+from smartconnect.kafka.security import KafkaSecurity
+from smartconnect.kafka.transactions import TransactionalId
+from smartconnect.kafka.types import TopicPartition
+from smartconnect.sandbox.kafka import KafkaOptions, kafka_cluster
+from tests.conftest import MakeTopic
+from tests.integration.kafka.conftest import CountingAdmission, Produce, collect, produce_to, reached
+from tests.support.services import Names
+from tests.support.topics import create_topic
+from tests.support.waiting import eventually
+
+QUICK = FetchOptions(max_wait_ms=100, idle_wait_ms=100)
+
+
+class Channel:
+    """A running channel to node 1 and the outcomes it reported."""
+
+    def __init__(self, cluster: Cluster, options: ProduceOptions | None = None) -> None:
+        self.outcomes: list[Outcome] = []
+        self.channel = ProduceChannel(cluster, 1, options or ProduceOptions(), self.outcomes.append)
+        self.task = asyncio.create_task(self.channel.run())
+
+    async def close(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+@pytest.fixture
+async def open_channel(cluster: Cluster) -> AsyncIterator[Callable[..., Channel]]:
+    opened: list[Channel] = []
+
+    def start(options: ProduceOptions | None = None) -> Channel:
+        opened.append(Channel(cluster, options))
+        return opened[-1]
+
+    yield start
+    for channel in opened:
+        await channel.close()
+
+
+async def fetch_batches(cluster: Cluster, tp: TopicPartition, end: int) -> list[bytearray]:
+    """Single batches as the broker stores them, base offset 0."""
+    async with Fetcher(cluster, QUICK, CountingAdmission()) as fetcher:
+        fetcher.assign(tp, 0)
+        got = await collect(fetcher, reached({tp: end}))
+    batches = []
+    for part in got:
+        for at, header in headers(part.records):
+            batch = bytearray(part.records[at : at + header.size])
+            batch[:8] = bytes(8)
+            batches.append(batch)
+    return batches
+
+
+def signed(batch: bytearray, producer_id: int, epoch: int, sequence: int, *, transactional: bool) -> bytearray:
+    """The batch as one of a producer's, with the checksum that belongs to it."""
+    out = bytearray(batch)
+    (attributes,) = struct.unpack_from(">h", out, 21)
+    struct.pack_into(">h", out, 21, attributes | 0x10 if transactional else attributes & ~0x10)
+    struct.pack_into(">qhi", out, 43, producer_id, epoch, sequence)
+    struct.pack_into(">I", out, 17, crc32.iscsi(bytes(out[21:])))
+    return out
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+async def test_fetched_batches_are_accepted_as_they_are_and_in_order(
+    cluster: Cluster, make_topic: MakeTopic, produce: Produce, open_channel: Callable[..., Channel], codec: str
+) -> None:
+    source, target = TopicPartition(await make_topic("s"), 0), TopicPartition(await make_topic("t"), 0)
+    settings = {"compression.type": codec, "batch.size": 20_000}
+    await asyncio.to_thread(produce, source.topic, 5000, pad=100, settings=settings)
+    batches = await fetch_batches(cluster, source, 5000)
+    opened = open_channel()
+    for number, batch in enumerate(batches):
+        opened.channel.put(target, OutgoingBatch(memoryview(batch), number))
+    await eventually(lambda: len(opened.outcomes) == len(batches))
+    assert [outcome.batch.tag for outcome in opened.outcomes] == list(range(len(batches)))
+    assert all(outcome.stored for outcome in opened.outcomes)
+    bases = [outcome.answer.base_offset for outcome in opened.outcomes if outcome.answer]
+    assert bases == sorted(bases) and bases[0] == 0
+    assert [bytes(b[16:]) for b in await fetch_batches(cluster, target, 5000)] == [bytes(b[16:]) for b in batches]
+
+
+async def test_many_partitions_share_requests_and_large_requests_pass(
+    cluster: Cluster, make_topic: MakeTopic, produce: Produce, open_channel: Callable[..., Channel]
+) -> None:
+    source, target = TopicPartition(await make_topic("s"), 0), await make_topic("t", partitions=30)
+    await asyncio.to_thread(produce, source.topic, 4000, pad=1000, settings={"batch.size": 900_000, "linger.ms": 200})
+    batches = await fetch_batches(cluster, source, 4000)
+    assert max(map(len, batches)) > 500_000
+    opened = open_channel()
+    for number in range(30):
+        for batch in batches:
+            opened.channel.put(TopicPartition(target, number), OutgoingBatch(memoryview(batch)))
+    await eventually(lambda: len(opened.outcomes) == 30 * len(batches), 60)
+    assert all(outcome.stored for outcome in opened.outcomes)
+    parts = [TopicPartition(target, number) for number in range(30)]
+    found = await list_offsets(cluster, dict.fromkeys(parts, LATEST), READ_COMMITTED)
+    assert {offset.offset for offset in found.values()} == {4000}
+
+
+async def test_transaction_of_raw_batches_is_seen_whole_or_not_at_all(
+    cluster: Cluster, names: Names, make_topic: MakeTopic, produce: Produce, open_channel: Callable[..., Channel]
+) -> None:
+    source, target = TopicPartition(await make_topic("s"), 0), TopicPartition(await make_topic("t"), 0)
+    await asyncio.to_thread(produce, source.topic, 2000, pad=100, settings={"batch.size": 10_000})
+    batches = await fetch_batches(cluster, source, 2000)
+    owner = TransactionalId(cluster, names.base)
+    await owner.initialise()
+    opened = open_channel(ProduceOptions(transactional_id=owner.name))
+    sequence = 0
+    for commit in (False, True):
+        await owner.add_partitions([target])
+        for batch in batches:
+            header = parse_header(batch)
+            raw = signed(batch, owner.producer_id, owner.epoch, sequence, transactional=True)
+            opened.channel.put(target, OutgoingBatch(raw))
+            sequence += header.last_offset_delta + 1
+        await eventually(lambda: opened.channel.unanswered(target) == 0)
+        assert all(outcome.stored for outcome in opened.outcomes)
+        await owner.end(commit=commit)
+    async with Fetcher(cluster, QUICK, CountingAdmission()) as fetcher:
+        fetcher.assign(target, 0)
+        got = await collect(fetcher, reached({target: 4002}))
+    assert {entry for part in got for entry in part.aborted} == {(owner.producer_id, 0)}
+
+
+async def test_zombie_producer_is_refused(
+    cluster: Cluster, names: Names, make_topic: MakeTopic, produce: Produce, open_channel: Callable[..., Channel]
+) -> None:
+    source, target = TopicPartition(await make_topic("s"), 0), TopicPartition(await make_topic("t"), 0)
+    await asyncio.to_thread(produce, source.topic, 10)
+    (batch,) = (await fetch_batches(cluster, source, 10))[:1]
+    zombie = TransactionalId(cluster, names.base)
+    await zombie.initialise()
+    await zombie.add_partitions([target])
+    await TransactionalId(cluster, names.base).initialise()
+    opened = open_channel(ProduceOptions(transactional_id=zombie.name))
+    opened.channel.put(target, OutgoingBatch(signed(batch, zombie.producer_id, zombie.epoch, 0, transactional=True)))
+    await eventually(lambda: opened.outcomes)
+    answer = opened.outcomes[0].answer
+    assert answer is not None and answer.error in (
+        KafkaCode.INVALID_PRODUCER_EPOCH,
+        KafkaCode.INVALID_TXN_STATE,
+        KafkaCode.PRODUCER_FENCED,
+    )
+    with pytest.raises(Fenced):
+        await zombie.end(commit=True)
+
+
+async def test_refused_batch_stops_its_partition_alone_and_the_owner_decides(
+    cluster: Cluster, make_topic: MakeTopic, produce: Produce, open_channel: Callable[..., Channel]
+) -> None:
+    source, target = TopicPartition(await make_topic("s"), 0), await make_topic("t", partitions=2)
+    await asyncio.to_thread(produce, source.topic, 10)
+    good = (await fetch_batches(cluster, source, 10))[0]
+    broken = bytearray(good)
+    broken[-1] ^= 0xFF
+    bad, fine = TopicPartition(target, 0), TopicPartition(target, 1)
+    opened = open_channel(ProduceOptions(most_in_flight=1))
+    opened.channel.put(bad, OutgoingBatch(broken, "broken"))
+    opened.channel.put(bad, OutgoingBatch(good, "behind"))
+    opened.channel.put(fine, OutgoingBatch(good, "other"))
+    await eventually(lambda: len(opened.outcomes) == 2 and opened.channel.stands_still(bad))
+    outcomes = {outcome.batch.tag: outcome for outcome in opened.outcomes}
+    assert outcomes["other"].stored
+    refused = outcomes["broken"].answer
+    assert refused is not None and refused.error is KafkaCode.CORRUPT_MESSAGE
+    assert [batch.tag for batch in opened.channel.take_back(bad)] == ["broken", "behind"]
+    opened.channel.put(bad, OutgoingBatch(good, "repaired"))
+    await eventually(lambda: len(opened.outcomes) == 3)
+    assert opened.outcomes[-1].stored
+
+
+async def test_lost_batches_go_out_again_in_order_when_the_owner_says_so(names: Names) -> None:
+    async with (
+        kafka_cluster(KafkaOptions()) as server,
+        Cluster(server.bootstrap_servers, KafkaSecurity(), client_id="tests") as cluster,
+    ):
+        source, target = TopicPartition(names.topic("s"), 0), TopicPartition(names.topic("t"), 0)
+        for topic in (source.topic, target.topic):
+            await create_topic(server.bootstrap_servers, topic)
+        await asyncio.to_thread(produce_to, server.bootstrap_servers, source.topic, 300, settings={"batch.size": 1000})
+        batches = await fetch_batches(cluster, source, 300)
+        opened = Channel(cluster)
+        await server.nodes[0].kill()
+        for number, batch in enumerate(batches):
+            opened.channel.put(target, OutgoingBatch(batch, number))
+        await eventually(lambda: opened.channel.stands_still(target))
+        assert opened.outcomes[0].lost is not None and opened.outcomes[0].batch.tag == 0
+        await server.nodes[0].start()
+        opened.outcomes.clear()
+
+        async def delivered() -> bool:
+            if opened.channel.stands_still(target):
+                opened.channel.resume(target)
+            return sum(outcome.stored for outcome in opened.outcomes) == len(batches)
+
+        await eventually(delivered, 30, poll_s=0.2)
+        stored = [outcome.batch.tag for outcome in opened.outcomes if outcome.stored]
+        assert stored == list(range(len(batches)))
+        await opened.close()

@@ -1,0 +1,232 @@
+"""The real service as a user runs it: `smart-connect serve` with a settings file, driven over its API with a token, its processes found by
+what the parent logs, so that tests can kill and freeze them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from smartconnect.sandbox.ports import free_port
+from smartconnect.sandbox.s3 import S3Server
+from tests.support.waiting import eventually
+
+PROJECT = "0123456789abcdef0123456789abcdef"
+TOKEN = "a-token-for-tests"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """What differs between tests. `instance` and `dump`: more keys of their sections."""
+
+    bootstrap_servers: str
+    s3: S3Server
+    endpoint: str | None = None
+    workers: int = 2
+    instance: Mapping[str, object] = field(default_factory=dict)
+    dump: Mapping[str, object] = field(default_factory=dict)
+    instance_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+class Refused(Exception):
+    """An answer of the API that is no success."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(f"{status} {body.get('error_code')}: {body.get('error_msg')}")
+        self.status, self.body = status, body
+
+
+class Service:
+    """One running service; `folder` holds settings, registry, logs and the step log."""
+
+    def __init__(self, folder: Path, options: ServiceOptions) -> None:
+        self.folder, self.options = folder, options
+        self.port = free_port()
+        self.step_log = folder / "steps.jsonl"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def instance_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v2/{PROJECT}/instances/{self.options.instance_id}"
+
+    async def start(self) -> None:
+        """Start the parent and wait until the service says that it is ready."""
+        settings = self.folder / "smart-connect.toml"
+        settings.write_text(self._settings())
+        with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "smartconnect.cli", "serve", "--config", str(settings), "--log-format", "json"]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        await eventually(self._is_ready, 90, what=f"the service is ready (log: {self.folder / 'log'})")
+
+    async def stop(self) -> None:
+        """End the parent; its children end with it."""
+        assert self._process is not None
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self._process.terminate()
+        try:
+            await asyncio.to_thread(self._process.wait, 60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    def kill_parent(self) -> None:
+        """kill -9 the parent; the children see the pipe close."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def log(self) -> list[dict[str, Any]]:
+        lines = (self.folder / "log").read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def pids(self, prefix: str = "") -> list[int]:
+        """Pids of the newest process of each child whose name begins so ("worker", "api")."""
+        newest: dict[str, int] = {}
+        for line in self.log():
+            if line["event"] == "process started" and line["child"].startswith(prefix):
+                newest[line["child"]] = int(line["pid"])
+        return [pid for pid in newest.values() if Path(f"/proc/{pid}").exists()]
+
+    async def call(self, method: str, url: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        """One request with the token: status and parsed body ({} if there is none)."""
+        headers = {"X-Auth-Token": TOKEN}
+        async with aiohttp.ClientSession(headers=headers) as session, session.request(method, url, json=body) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text else {}
+
+    async def api(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """A request below the instance that must succeed."""
+        status, answer = await self.call(method, self.instance_url + path, body)
+        if status >= 300:
+            raise Refused(status, answer)
+        return answer
+
+    async def create_dump(self, name: str, bucket: str, *, topics: str | None = None, **sink: object) -> Dump:
+        """Create an OBS dump; `topics_regex`, `options`, `start_later` go to the body, all else to `sink_task`."""
+        s3 = self.options.s3
+        body: dict[str, object] = {"task_name": name, "source_type": "NONE", "sink_type": "OBS_SINK"}
+        body |= {key: sink.pop(key) for key in ("topics_regex", "options", "start_later") if key in sink}
+        if topics is not None:
+            body["topics"] = topics
+        body["sink_task"] = {
+            "access_key": s3.access_key,
+            "secret_key": s3.secret_key,
+            "obs_bucket_name": bucket,
+            "obs_path": "dump",
+            "consumer_strategy": "earliest",
+            "deliver_time_interval": 30,
+            **sink,
+        }
+        created = await self.api("POST", "/connector/tasks", body)
+        return Dump(self, str(created["id"]))
+
+    async def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the service ended: see {self.folder / 'log'}"
+        with contextlib.suppress(aiohttp.ClientError):
+            return (await self.call("GET", f"http://127.0.0.1:{self.port}/readyz"))[0] == 200
+        return False
+
+    def _settings(self) -> str:
+        options = self.options
+        dump = {"janitor_min_age_s": 0, "step_log": str(self.step_log), "refresh_interval_s": 1.0, **options.dump}
+        return f"""
+[api]
+listen = "127.0.0.1:{self.port}"
+[[api.tokens]]
+token = "{TOKEN}"
+project_ids = ["*"]
+[registry]
+url = "sqlite:///{self.folder}/registry.db"
+key_file = "{self.folder}/registry.key"
+[workers]
+count = {options.workers}
+[[instances]]
+id = "{options.instance_id}"
+project_id = "{PROJECT}"
+name = "tests"
+bootstrap_servers = "{options.bootstrap_servers}"
+{_keys(options.instance)}
+[obs]
+endpoint = "{options.endpoint or options.s3.endpoint}"
+region = "{options.s3.region}"
+[obs_dump]
+{_keys(dump)}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """One dump task of a running service."""
+
+    service: Service
+    id: str
+
+    async def show(self) -> dict[str, Any]:
+        return await self.service.api("GET", f"/connector/tasks/{self.id}")
+
+    async def progress(self) -> dict[str, Any]:
+        return await self.service.api("GET", f"/connector/tasks/{self.id}/progress?limit=5000")
+
+    async def act(self, action: str) -> None:
+        await self.service.api("PUT", f"/connector/tasks/{self.id}/{action}")
+
+    async def modify(self, **body: object) -> dict[str, Any]:
+        return await self.service.api("PUT", f"/connector/tasks/{self.id}", body)
+
+    async def delete(self) -> None:
+        await self.service.api("DELETE", f"/connector/tasks/{self.id}")
+
+    async def shows(self, status: str, within_s: float = 60) -> None:
+        async def does() -> bool:
+            return (await self.show())["status"] == status
+
+        await eventually(does, within_s, what=f"the task shows {status}")
+
+    async def caught_up(self, within_s: float = 60) -> None:
+        """Until every partition's position is the source's end."""
+        last: dict[str, Any] = {}
+
+        async def done() -> bool:
+            nonlocal last
+            last = await self.progress()
+            return last["phase"] == "dumping" and last["lag_records"] == 0 and last["health"] == "ok"
+
+        try:
+            await eventually(done, within_s, what="the dump catches up")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the last progress was {json.dumps(last)[:3000]}") from None
+
+    async def drained(self, within_s: float = 60) -> None:
+        """Pause, and wait until everything read is visible."""
+        await self.act("pause")
+        await self.shows("PAUSED", within_s)
+
+
+@contextlib.asynccontextmanager
+async def running_service(folder: Path, options: ServiceOptions) -> AsyncIterator[Service]:
+    """The service runs inside; nothing of it is left behind, also after a failure."""
+    service = Service(folder, options)
+    try:
+        await service.start()
+        yield service
+    finally:
+        await service.stop()
+
+
+def _keys(values: Mapping[str, object]) -> str:
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())

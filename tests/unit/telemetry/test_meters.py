@@ -1,0 +1,87 @@
+"""Meters of one process, their way through JSON, and the Prometheus text of all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from smartconnect.telemetry.loop_lag import WINDOW_S, LoopLag
+from smartconnect.telemetry.meters import Meters, Sample
+from smartconnect.telemetry.names import ALL_METRICS, LOOP_LAG, UNIT_COUNTER, UNIT_LAG_RECORDS, UNITS, WORKER_UP
+from smartconnect.telemetry.prometheus import render
+
+
+def _through_json(meters: Meters) -> list[Sample]:
+    return [(name, tuple(labels), value) for name, labels, value in json.loads(json.dumps(meters.snapshot()))]
+
+
+def test_names_are_unique_and_follow_the_rules() -> None:
+    names = [metric.name for metric in ALL_METRICS]
+    assert len(set(names)) == len(names)
+    for metric in ALL_METRICS:
+        assert metric.name.startswith("smartconnect_")
+        assert metric.name.endswith("_total") == (metric.kind == "counter")
+        assert metric.help.endswith(".")
+
+
+def test_wrong_number_of_labels_is_refused() -> None:
+    with pytest.raises(ValueError, match="smartconnect_units"):
+        Meters().set(UNITS, 1)
+
+
+def test_forgotten_unit_leaves_no_sample_and_others_stay() -> None:
+    meters = Meters()
+    meters.set(UNIT_COUNTER, 5, ("t1", "dump-1-0", "records_out"))
+    meters.set(UNIT_LAG_RECORDS, 5, ("t1", "dump-1-0"))
+    meters.set(UNIT_LAG_RECORDS, 7, ("t1", "dump-1-1"))
+    meters.forget(("t1", "dump-1-0"), [UNIT_COUNTER, UNIT_LAG_RECORDS])
+    left = [sample for sample in meters.snapshot() if "unit" in sample[0]]
+    assert left == [(UNIT_LAG_RECORDS.name, ("t1", "dump-1-1"), 7.0)]
+
+
+def test_snapshot_has_memory_and_cpu_of_the_process() -> None:
+    values = {name: value for name, _, value in Meters().snapshot()}
+    assert values["smartconnect_resident_bytes"] > 1 << 20
+    assert values["smartconnect_cpu_seconds_total"] > 0
+
+
+def test_rendered_text_is_read_by_prometheus_with_a_label_for_each_process() -> None:
+    first, second = Meters(), Meters()
+    first.add(UNIT_COUNTER, 3, ('a"b\\c\nd', "dump-1-0", "records_out"))
+    second.set(WORKER_UP, 1)
+    text = render({"worker-0": _through_json(first), "worker-1": _through_json(second)})
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    sample = families["smartconnect_unit_counter"].samples[0]
+    assert sample.labels == {"process": "worker-0", "task": 'a"b\\c\nd', "unit": "dump-1-0", "name": "records_out"}
+    assert sample.value == 3
+    assert families["smartconnect_worker_up"].samples[0].labels == {"process": "worker-1"}
+    assert {s.labels["process"] for s in families["smartconnect_resident_bytes"].samples} == {"worker-0", "worker-1"}
+
+
+def test_unknown_or_malformed_samples_are_left_out() -> None:
+    assert render({"worker-0": [("nobody_knows", (), 1.0), (UNITS.name, (), 1.0)]}).strip() == ""
+
+
+def test_loop_lag_keeps_the_worst_of_the_window_and_forgets_it() -> None:
+    meters = Meters()
+    lag = LoopLag(meters)
+    lag.note(100.0, 0.001)
+    lag.note(100.5, 0.5)
+    lag.note(104.0, 0.002)
+    assert meters.value(LOOP_LAG) == 0.5
+    lag.note(100.5 + WINDOW_S + 1, 0.003)
+    assert meters.value(LOOP_LAG) == 0.003
+
+
+async def test_held_loop_is_measured() -> None:
+    meters = Meters()
+    probe = asyncio.create_task(LoopLag(meters).run())
+    await asyncio.sleep(0.05)
+    time.sleep(0.1)  # the loop is held on purpose
+    await asyncio.sleep(0.05)
+    probe.cancel()
+    assert 0.05 < meters.value(LOOP_LAG) < 5
