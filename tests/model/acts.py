@@ -53,9 +53,6 @@ _UNASKED: Final = frozenset({Step.TXN_OFFSET_COMMIT, Step.JANITOR_LIST, Step.REA
 """Answers that need no request in this story: the transaction was about other partitions; the listing counts from its last page;
 a position read beside the work changes nothing; uploads are begun and filled side by side."""
 
-_OUTLIVE: Final = _STORE | {Step.INIT_PRODUCER, Step.INIT_OLDER_PLAN}
-"""Calls that may still have an effect when their sender is dead and somebody newer has the epoch."""
-
 
 @dataclass(slots=True)
 class Ledger:
@@ -124,13 +121,27 @@ class Ledger:
 
     def kept(self, waiting: frozenset[int], state: State) -> frozenset[int]:
         """Calls under way that can still have an effect."""
+        if not waiting:
+            return waiting
         live = set(servers.listing(state))
-        return frozenset(number for number in waiting if self._may_come(self.calls[number], live))
+        return frozenset(number for number in waiting if self._may_come(self.calls[number], state, live))
 
-    def _may_come(self, call: Call, live: set[Label]) -> bool:
-        if call.event.step in _STORE and call.outcome is Outcome.LOST:
+    def _may_come(self, call: Call, state: State, live: set[Label]) -> bool:
+        """What was answered for sure has its effect before; of the rest, calls of an old epoch are refused, questions change
+        nothing, and a new epoch that its owner never heard of is given again."""
+        slot, step = self.slot(call.event), call.event.step
+        if call.outcome is not Outcome.LOST:
+            return slot != NOBODY
+        if step in _STORE:
             return call.event.upload in live
-        return self.slot(call.event) != NOBODY or call.event.step in _OUTLIVE
+        if step in (Step.ADD_OFFSETS, Step.TXN_OFFSET_COMMIT):
+            return slot != NOBODY and state.txns[state.incs[slot].tx].holder == slot
+        return step in (Step.INIT_PRODUCER, Step.INIT_OLDER_PLAN)
+
+    def of_old_epoch(self, number: int, incarnation: str) -> bool:
+        """Is this a call that the coordinator refuses now that its sender has a new epoch?"""
+        event = self.calls[number].event
+        return event.incarnation == incarnation and event.step in (Step.ADD_OFFSETS, Step.TXN_OFFSET_COMMIT)
 
     def pressing(self, waiting: frozenset[int]) -> bool:
         """Is a call under way that has had its effect for sure before its answer?"""
@@ -314,6 +325,8 @@ def _answered(ledger: Ledger, item: Item, slot: int, line: Line) -> Item:
         _require(event.step in _UNASKED, "an answer without its request")
     elif event.outcome is Outcome.OK:
         _require(call.number not in waiting, f"no moment at which {event.step} could have been answered OK")
+        if event.step is Step.NEW_EPOCH:
+            waiting = frozenset(number for number in waiting if not ledger.of_old_epoch(number, event.incarnation))
     elif event.outcome is not Outcome.LOST:
         _require(_could_fail(state, slot, event), f"{event.step} cannot have been answered {event.outcome}")
         waiting = waiting - {call.number}

@@ -104,7 +104,7 @@ class Player:
             state = servers.forget(item.state)
             violation = broken(state, records=-1)
             if violation is None:
-                after.add(Item(state, item.waiting))
+                after.add(Item(state, self._ledger.kept(item.waiting, state)))
             else:
                 reasons[violation] += 1
         return after, reasons

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from smartconnect.sandbox.kafka import KafkaCluster
 from tests.support.kafka_api import Request, read_request
 from tests.support.network import Network, reset_transport
-from tests.support.rules import Fate, Gate, Rule, RuleBook
+from tests.support.rules import Fate, Gate, Rule, RuleBook, calling, giving, waiting
 
 _LENGTH_SIZE = 4
 _BUFFER = 1024 * 1024
@@ -64,39 +63,23 @@ class KafkaProxy:
 
     def on_request(self, api_key: int, callback: Callable[[Request], Awaitable[None] | None], count: int | None = 1) -> KafkaRule:
         """Call back when such a request has come, before the broker sees it."""
-
-        async def action(exchange: Exchange) -> None:
-            result = callback(exchange.request)
-            if inspect.isawaitable(result):
-                await result
-
-        return self._before.add(f"on_request {api_key}", _of(api_key), action, count)
+        return self._before.add(f"on_request {api_key}", _of(api_key), calling(callback, lambda exchange: exchange.request), count)
 
     def on_answer(self, api_key: int, callback: Callable[[Exchange], Awaitable[None] | None], count: int | None = 1) -> KafkaRule:
         """Call back when the broker has answered, before the client knows."""
-
-        async def action(exchange: Exchange) -> None:
-            result = callback(exchange)
-            if inspect.isawaitable(result):
-                await result
-
-        return self._after.add(f"on_answer {api_key}", _of(api_key), action, count)
+        return self._after.add(f"on_answer {api_key}", _of(api_key), calling(callback, lambda exchange: exchange), count)
 
     def drop_answer(self, api_key: int, count: int | None = 1, then: Fate = Fate.CLOSE) -> KafkaRule:
         """The broker does it, the client never hears of it."""
-        return self._after.add(f"drop_answer {api_key}", _of(api_key), _give(then), count)
+        return self._after.add(f"drop_answer {api_key}", _of(api_key), giving(then), count)
 
     def close_before(self, api_key: int, count: int | None = 1, then: Fate = Fate.CLOSE) -> KafkaRule:
         """The broker never sees the request."""
-        return self._before.add(f"close_before {api_key}", _of(api_key), _give(then), count)
+        return self._before.add(f"close_before {api_key}", _of(api_key), giving(then), count)
 
     def delay(self, api_key: int, seconds: float, count: int | None = None) -> KafkaRule:
         """Each such request reaches the broker later (and so do those behind it on the same connection)."""
-
-        async def action(_exchange: Exchange) -> None:
-            await asyncio.sleep(seconds)
-
-        return self._before.add(f"delay {api_key}", _of(api_key), action, count)
+        return self._before.add(f"delay {api_key}", _of(api_key), waiting(seconds), count)
 
     def hold_request(self, api_key: int, count: int | None = 1) -> Gate[Exchange]:
         """Such requests wait before the broker until the gate opens, and so does what follows on their connections."""
@@ -168,11 +151,7 @@ class KafkaProxy:
 
     def _hold(self, book: RuleBook[Exchange, Judgement], api_key: int, count: int | None) -> Gate[Exchange]:
         gate: Gate[Exchange] = Gate()
-
-        async def action(exchange: Exchange) -> None:
-            await gate.wait(exchange)
-
-        book.add(f"hold {api_key}", _of(api_key), action, count)
+        book.add(f"hold {api_key}", _of(api_key), gate.wait, count)
         return gate
 
     def _handler(self, node: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
@@ -283,13 +262,6 @@ class _Connection:
 
 def _of(api_key: int) -> Callable[[Exchange], bool]:
     return lambda exchange: exchange.request.api_key == api_key
-
-
-def _give(verdict: Judgement) -> Callable[[Exchange], Awaitable[Judgement | None]]:
-    async def action(_exchange: Exchange) -> Judgement:
-        return verdict
-
-    return action
 
 
 def _framed(payload: bytes) -> bytes:

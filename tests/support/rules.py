@@ -7,6 +7,7 @@ added until one gives a verdict; a rule with a count is used up after so many ma
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -42,6 +43,40 @@ class Rule(Generic[Exchange, Verdict]):
     def remove(self) -> None:
         """Match nothing any more."""
         self.left = 0
+
+
+Seen = TypeVar("Seen")
+
+
+def giving(verdict: Verdict) -> Callable[[object], Awaitable[Verdict | None]]:
+    """The action that always gives this verdict."""
+
+    async def action(_exchange: object) -> Verdict | None:
+        return verdict
+
+    return action
+
+
+def calling(
+    callback: Callable[[Seen], Awaitable[None] | None], view: Callable[[Exchange], Seen]
+) -> Callable[[Exchange], Awaitable[None]]:
+    """The action that calls back (plain or async) with what `view` shows of the exchange, and lets it pass."""
+
+    async def action(exchange: Exchange) -> None:
+        result = callback(view(exchange))
+        if inspect.isawaitable(result):
+            await result
+
+    return action
+
+
+def waiting(seconds: float) -> Callable[[object], Awaitable[None]]:
+    """The action that lets the exchange pass later."""
+
+    async def action(_exchange: object) -> None:
+        await asyncio.sleep(seconds)
+
+    return action
 
 
 class RuleBook(Generic[Exchange, Verdict]):

@@ -8,7 +8,6 @@ done), and that every rule counts its hits.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from yarl import URL
 from smartconnect.sandbox.ports import free_port
 from smartconnect.sandbox.s3 import S3Server
 from tests.support.network import Network, reset_transport
-from tests.support.rules import Fate, Gate, Rule, RuleBook
+from tests.support.rules import Fate, Gate, Rule, RuleBook, calling, giving, waiting
 from tests.support.s3_answers import Answer
 from tests.support.s3_operations import Operation, S3Request, recognise
 
@@ -80,65 +79,51 @@ class S3Proxy:
         self, operation: Operation, callback: Callable[[S3Request], Awaitable[None] | None], count: int | None = 1
     ) -> S3Rule:
         """Call back when such a request has come, before the server sees it."""
-
-        async def action(exchange: Exchange) -> None:
-            result = callback(exchange.request)
-            if inspect.isawaitable(result):
-                await result
-
-        return self._before.add(f"on_request {operation}", _of(operation), action, count)
+        return self._before.add(
+            f"on_request {operation}", _of(operation), calling(callback, lambda exchange: exchange.request), count
+        )
 
     def on_answer(
         self, operation: Operation, callback: Callable[[Exchange], Awaitable[None] | None], count: int | None = 1
     ) -> S3Rule:
         """Call back when the server has answered, before the client knows."""
-
-        async def action(exchange: Exchange) -> None:
-            result = callback(exchange)
-            if inspect.isawaitable(result):
-                await result
-
-        return self._after.add(f"on_answer {operation}", _of(operation), action, count)
+        return self._after.add(f"on_answer {operation}", _of(operation), calling(callback, lambda exchange: exchange), count)
 
     def drop_answer(self, operation: Operation, count: int | None = 1, then: Fate = Fate.CLOSE) -> S3Rule:
         """The server does it, the client never hears of it."""
-        return self._after.add(f"drop_answer {operation}", _of(operation), _give(then), count)
+        return self._after.add(f"drop_answer {operation}", _of(operation), giving(then), count)
 
     def close_before(self, operation: Operation, count: int | None = 1, then: Fate = Fate.CLOSE) -> S3Rule:
         """The server never sees the request."""
-        return self._before.add(f"close_before {operation}", _of(operation), _give(then), count)
+        return self._before.add(f"close_before {operation}", _of(operation), giving(then), count)
 
     def refuse(self, operation: Operation, answer: Answer, count: int | None = 1) -> S3Rule:
         """Answer ourselves; the server never sees the request. Storms, 403, redirects: see `s3_answers`."""
-        return self._before.add(f"refuse {operation}", _of(operation), _give(answer), count)
+        return self._before.add(f"refuse {operation}", _of(operation), giving(answer), count)
 
     def replace_answer(self, operation: Operation, answer: Answer, count: int | None = 1) -> S3Rule:
         """The server does it, the client is told something else."""
-        return self._after.add(f"replace_answer {operation}", _of(operation), _give(answer), count)
+        return self._after.add(f"replace_answer {operation}", _of(operation), giving(answer), count)
 
     def reset_request(self, operation: Operation, after_bytes: int, count: int | None = 1) -> S3Rule:
         """Reset both sides when so much of the request's body has passed."""
-        return self._before.add(f"reset_request {operation}", _of(operation), _give(ResetAfter(after_bytes)), count)
+        return self._before.add(f"reset_request {operation}", _of(operation), giving(ResetAfter(after_bytes)), count)
 
     def reset_answer(self, operation: Operation, after_bytes: int, count: int | None = 1) -> S3Rule:
         """Reset the client's side when so much of the answer's body has passed."""
-        return self._after.add(f"reset_answer {operation}", _of(operation), _give(ResetAfter(after_bytes)), count)
+        return self._after.add(f"reset_answer {operation}", _of(operation), giving(ResetAfter(after_bytes)), count)
 
     def drip_request(self, operation: Operation, bytes_per_s: float, count: int | None = None) -> S3Rule:
         """Let the request's body through slowly."""
-        return self._before.add(f"drip_request {operation}", _of(operation), _give(Drip(bytes_per_s)), count)
+        return self._before.add(f"drip_request {operation}", _of(operation), giving(Drip(bytes_per_s)), count)
 
     def drip_answer(self, operation: Operation, bytes_per_s: float, count: int | None = None) -> S3Rule:
         """Let the answer's body through slowly."""
-        return self._after.add(f"drip_answer {operation}", _of(operation), _give(Drip(bytes_per_s)), count)
+        return self._after.add(f"drip_answer {operation}", _of(operation), giving(Drip(bytes_per_s)), count)
 
     def delay(self, operation: Operation, seconds: float, count: int | None = None) -> S3Rule:
         """Each such request reaches the server later."""
-
-        async def action(_exchange: Exchange) -> None:
-            await asyncio.sleep(seconds)
-
-        return self._before.add(f"delay {operation}", _of(operation), action, count)
+        return self._before.add(f"delay {operation}", _of(operation), waiting(seconds), count)
 
     def hold_request(self, operation: Operation, count: int | None = 1) -> Gate[Exchange]:
         """Such requests wait before the server until the gate opens."""
@@ -287,20 +272,9 @@ def _of(operation: Operation) -> Callable[[Exchange], bool]:
     return lambda exchange: operation in (Operation.ANY, exchange.request.operation)
 
 
-def _give(verdict: Judgement) -> Callable[[Exchange], Awaitable[Judgement | None]]:
-    async def action(_exchange: Exchange) -> Judgement:
-        return verdict
-
-    return action
-
-
 def _hold(book: RuleBook[Exchange, Judgement], operation: Operation, count: int | None) -> Gate[Exchange]:
     gate: Gate[Exchange] = Gate()
-
-    async def action(exchange: Exchange) -> None:
-        await gate.wait(exchange)
-
-    book.add(f"hold {operation}", _of(operation), action, count)
+    book.add(f"hold {operation}", _of(operation), gate.wait, count)
     return gate
 
 

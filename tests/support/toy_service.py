@@ -208,6 +208,12 @@ def resident_mib(pid: int) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
+def proportional_mib(pid: int) -> float:
+    """Memory that a process adds: pages that it shares with others (libraries) count in part, see PSS in proc(5)."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1]) / 1024
+
+
 def _settings(folder: Path, port: int) -> str:
     return f"""
 [api]

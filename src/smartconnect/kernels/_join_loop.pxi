@@ -184,25 +184,11 @@ cdef void count_written(Run* run) noexcept nogil:
         run.counted += step
 
 
-cdef inline Py_ssize_t line_size(const Run* run, const Record* r) noexcept nogil:
-    cdef Py_ssize_t size = r.value_size + run.delimiter_size
-    return size + r.key_size + run.kv_size if run.keys else size
-
-
-cdef inline Py_ssize_t put_line(const Run* run, Py_ssize_t fill, const Record* r, const uint8_t* data_end) noexcept nogil:
-    """Write one record; the position behind it."""
-    cdef uint8_t** blocks = run.blocks
-    if run.keys:
-        fill = put(blocks, fill, r.key, r.key_size, data_end)
-        fill = put_small(blocks, fill, run.kv, run.kv_size)
-    fill = put(blocks, fill, r.value, r.value_size, data_end)
-    return put_small(blocks, fill, run.delimiter, run.delimiter_size)
-
-
 cdef int write_part(Run* run, const Part* part) noexcept nogil:
     """Write records of one section; what ended it. Its state is in locals, which stores into the blocks cannot be taken to change."""
     cdef const uint8_t* p = part.data + run.at
     cdef const uint8_t* end = part.data + part.size
+    cdef uint8_t** blocks = run.blocks
     cdef Py_ssize_t fill = run.fill, size
     cdef int32_t done = run.done, delta = run.delta
     cdef int64_t offset = -1, written = run.written
@@ -223,7 +209,9 @@ cdef int write_part(Run* run, const Part* part) noexcept nogil:
             break
         offset = part.base + r.delta
         if offset >= run.skip_before:
-            size = line_size(run, &r)
+            size = r.value_size + run.delimiter_size
+            if run.keys:
+                size += r.key_size + run.kv_size
             if size > run.max_bytes - run.nbytes and written:
                 outcome = STOPPED
                 break
@@ -231,7 +219,11 @@ cdef int write_part(Run* run, const Part* part) noexcept nogil:
                 run.need = size
                 outcome = NEED_ROOM
                 break
-            fill = put_line(run, fill, &r, end)
+            if run.keys:
+                fill = put(blocks, fill, r.key, r.key_size, end)
+                fill = put_small(blocks, fill, run.kv, run.kv_size)
+            fill = put(blocks, fill, r.value, r.value_size, end)
+            fill = put_small(blocks, fill, run.delimiter, run.delimiter_size)
             if written == 0:
                 run.first = offset
             written += 1

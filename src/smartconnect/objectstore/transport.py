@@ -42,11 +42,10 @@ _BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
 class LinkBroken(Exception):
     """No complete answer. Nobody knows whether the store did what was asked."""
 
-    def __init__(self, kind: BusyKind, reason: str, *, mid_body: bool = False) -> None:
+    def __init__(self, kind: BusyKind, reason: str) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
-        self.mid_body = mid_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +90,14 @@ class Transport:
     async def release(self) -> None:
         """Give it back."""
         self._users -= 1
-        if self._users == 0 and self._session is not None:
-            session, self._session = self._session, None
-            clients, self._clients = self._clients, {}
-            for client in clients.values():
-                await client.close()
+        if self._users > 0:
+            return
+        _transports.get(asyncio.get_running_loop(), {}).pop(self._tls, None)
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
+        session, self._session = self._session, None
+        if session is not None:
             await session.close()
 
     async def client(self, place: Place) -> S3Client:
@@ -126,14 +128,11 @@ class Transport:
 
     async def exchange(self, out: Outgoing, timeouts: Timeouts) -> Answer:
         """Send and read the whole answer. Raises `LinkBroken`."""
-        sending = out.blocks is not None
         try:
-            async with asyncio.timeout(timeouts.connect + (timeouts.stall if sending else out.answer_s)) as deadline:
+            async with asyncio.timeout(timeouts.connect + (out.answer_s if out.blocks is None else timeouts.stall)) as deadline:
                 loop = asyncio.get_running_loop()
 
                 def progress(left: int) -> None:
-                    nonlocal sending
-                    sending = left > 0
                     deadline.reschedule(loop.time() + (timeouts.stall if left else out.answer_s))
 
                 data = out.data if out.blocks is None else BlockBody(out.blocks, progress)
@@ -145,7 +144,7 @@ class Transport:
                     return Answer(status=response.status, headers=_headers(response), body=body)
         except _BROKEN as error:
             # The chain is cut: texts of aiohttp contain the URL.
-            raise _link_broken(error, mid_body=sending) from None
+            raise _link_broken(error) from None
 
     async def open(self, out: Outgoing, timeouts: Timeouts) -> aiohttp.ClientResponse:
         """Send and return with the head of the answer; the caller reads and closes. Raises `LinkBroken`."""
@@ -222,10 +221,10 @@ def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
 
-def _link_broken(error: Exception, *, mid_body: bool = False) -> LinkBroken:
+def _link_broken(error: Exception) -> LinkBroken:
     if isinstance(error, TimeoutError):
-        return LinkBroken(BusyKind.TIMEOUT, "no answer in time", mid_body=mid_body)
-    return LinkBroken(BusyKind.DISCONNECTED, _reason(error), mid_body=mid_body)
+        return LinkBroken(BusyKind.TIMEOUT, "no answer in time")
+    return LinkBroken(BusyKind.DISCONNECTED, _reason(error))
 
 
 def _reason(error: Exception) -> str:

@@ -165,7 +165,7 @@ async def test_a_small_object_takes_three_requests(store: ObjectStore, backend: 
     ]
 
 
-async def test_a_bucket_that_is_not_there_refuses_everything(backend: Backend, names: object) -> None:
+async def test_a_bucket_that_is_not_there_refuses_everything(backend: Backend) -> None:
     async with backend.store("nobody-made-this-bucket") as client:
         with pytest.raises(StoreRefused) as refused:
             await client.create_upload(KEY, META)

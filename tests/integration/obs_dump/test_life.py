@@ -103,7 +103,7 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_twice(
     await dump.shows("RUNNING")
     for round_ in range(6):
         await writer.write(4000)
-        pids = service.pids("worker")
+        pids = await eventually(lambda: service.pids("worker"), 60, what="a worker lives")
         os.kill(pids[round_ % len(pids)], signal.SIGKILL)
     await dump.caught_up(90)
     (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()

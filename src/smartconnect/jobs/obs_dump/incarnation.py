@@ -27,7 +27,7 @@ from smartconnect.jobs.obs_dump.finisher import Finisher
 from smartconnect.jobs.obs_dump.naming import ObjectNames
 from smartconnect.jobs.obs_dump.steps import IncarnationSteps, NamedUpload, Outcome, Step
 from smartconnect.jobs.obs_dump.store_calls import StoreCalls
-from smartconnect.jobs.obs_dump.transaction_steps import observer
+from smartconnect.jobs.obs_dump.transaction_steps import TransactionSteps
 from smartconnect.jobs.obs_dump.uploads import UploadTools
 from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.transactions import TransactionalId
@@ -62,7 +62,7 @@ class Incarnation:
         self.steps = IncarnationSteps(resources.steps, task.id, str(unit), context.incarnation, task.run, unit.plan, context.epoch)
         self.instance = resources.directory.instance(task.instance_id)
         self.cluster = open_cluster(self.instance, client_id=f"smartconnect.{task.id}")
-        self.txn = TransactionalId(self.cluster, transactional_id(task.id, unit), observe=observer(self.steps))
+        self.txn = TransactionalId(self.cluster, transactional_id(task.id, unit), observe=TransactionSteps(self.steps))
         self.group = group_name(task.id, task.run)
         self.names = ObjectNames(spec.path, spec.time_format, spec.timezone)
         self.crew = Crew()
@@ -103,7 +103,7 @@ class Incarnation:
         older = await ledger.older_plans()
         for unit in (unit for plan in older for unit in plan.units):
             name = transactional_id(context.task.id, unit)
-            await TransactionalId(self.cluster, name, observe=observer(self.steps, older=str(unit))).initialise()
+            await TransactionalId(self.cluster, name, observe=TransactionSteps(self.steps, older=str(unit))).initialise()
         self.steps.note(Step.CHECK_REGISTRY, Outcome.SENT)
         ours = await ledger.still_ours()
         self.steps.note(Step.CHECK_REGISTRY, Outcome.OK if ours else Outcome.FENCED)
@@ -117,9 +117,13 @@ class Incarnation:
         """Step 4: the committed positions of our partitions in a run's group, when no transaction may still change one of them."""
         pause, longest = _UNSTABLE_AGAIN_S
         while True:
+            self.steps.note_run(run, Step.READ_POSITIONS, Outcome.SENT)
             found = await fetch_offsets(self.cluster, group_name(self.context.task.id, run), require_stable=True)
-            if not any(self.is_ours(tp) for tp in found.unstable):
+            unstable = [tp for tp in found.unstable if self.is_ours(tp)]
+            if not unstable:
                 break
+            for tp in unstable:
+                self.steps.note_run(run, Step.READ_POSITIONS, Outcome.UNSTABLE, partition=str(tp))
             await asyncio.sleep(pause)
             pause = min(longest, pause * 2)
         positions = {}

@@ -35,6 +35,7 @@ class Janitor:
         """One round; how many uploads were aborted."""
         inc, note = self._inc, self._inc.steps.note
         live_before = set(inc.uploads.live)
+        note(Step.JANITOR_LIST, Outcome.SENT)
         found = await self._list()
         note(Step.JANITOR_LIST, Outcome.OK, uploads=tuple(upload.upload_id for upload in found))
         if not found:
@@ -86,7 +87,7 @@ class Janitor:
 
     async def _abort(self, upload: Upload) -> None:
         inc = self._inc
-        inc.steps.note(Step.JANITOR_ABORT, Outcome.SENT, uploads=(upload.upload_id,), upload=upload.upload_id)
+        inc.steps.note(Step.JANITOR_ABORT, Outcome.SENT, upload=upload.upload_id)
         await inc.calls.control(lambda: inc.store.abort_upload(upload.key, upload.upload_id))
         inc.steps.note(Step.JANITOR_ABORT, Outcome.OK, upload=upload.upload_id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from smartconnect.jobs.obs_dump.steps import IncarnationSteps, Outcome, Step, StepFields
 
@@ -10,28 +10,32 @@ _OUTCOMES = {"sent": Outcome.SENT, "ok": Outcome.OK, "again": Outcome.BUSY, "los
 _FENCING = ("FENCED", "INVALID_PRODUCER", "INVALID_TXN_STATE")
 
 
-def observer(steps: IncarnationSteps, older: str | None = None) -> Callable[[str, Mapping[str, object]], None]:
+class TransactionSteps:
     """An `observe` for `TransactionalId`. `older`: the unit of an older plan whose id is being fenced.
 
-    The SENT line of TxnOffsetCommit is the committer's, which knows what is committed."""
+    The SENT line of TxnOffsetCommit is the committer's, which knows what is committed. Whether an EndTxn commits is said when it is sent."""
 
-    def observe(name: str, details: Mapping[str, object]) -> None:
-        if not steps.log.enabled:
+    def __init__(self, steps: IncarnationSteps, older: str | None = None) -> None:
+        self._steps, self._older = steps, older
+        self._commits = False
+
+    def __call__(self, name: str, details: Mapping[str, object]) -> None:
+        call, _, told = name.partition(".")
+        if not self._steps.log.enabled or told not in _OUTCOMES:
             return
-        call, _, outcome_name = name.partition(".")
-        outcome = _OUTCOMES[outcome_name]
+        if call == "end" and told == "sent":
+            self._commits = bool(details["committed"])
+        outcome = _OUTCOMES[told]
         if outcome is Outcome.REFUSED and str(details.get("code", "")).startswith(_FENCING):
             outcome = Outcome.FENCED
-        step = _step(call, commit=bool(details.get("commit")), older=older)
+        step = _step(call, commit=self._commits, older=self._older)
         if step is Step.TXN_OFFSET_COMMIT and outcome is Outcome.SENT:
             return
-        epoch = details.get("epoch")
-        extra = StepFields(target=older) if older is not None else StepFields()
+        extra = StepFields() if self._older is None else StepFields(target=self._older)
+        epoch = details.get("producer_epoch")
         if isinstance(epoch, int) and outcome is Outcome.OK:
             extra["producer_epoch"] = epoch
-        steps.note(step, outcome, **extra)
-
-    return observe
+        self._steps.note(step, outcome, **extra)
 
 
 def _step(call: str, *, commit: bool, older: str | None) -> Step:

@@ -1,0 +1,26 @@
+"""The command itself; what it runs is loaded when it is called."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+OnceOption = Annotated[
+    bool, typer.Option("--once", help="End by itself when every partition has an object; exit code 0 if all is right.")
+]
+KeepOption = Annotated[bool, typer.Option("--keep", help="Leave objects and logs behind.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("demo")
+    def demo(once: OnceOption = False, keep: KeepOption = False) -> None:
+        """See it work: a real Kafka, a real S3 server, a dump through the API, live progress, every record counted. Ctrl-C ends."""
+        from smartconnect.cli.demo import command
+
+        code = asyncio.run(command.run(once=once, keep_folder=keep))
+        if code:
+            raise typer.Exit(code)

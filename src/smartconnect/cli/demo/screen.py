@@ -1,0 +1,128 @@
+"""What the demo shows: a line for each step, live panels while data flows, the verdict. Without a terminal it prints a line every few
+seconds instead of the panels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from smartconnect.cli import progress_view, words
+from smartconnect.cli.demo.bucket import Tally
+from smartconnect.cli.demo.source import Written
+from smartconnect.cli.demo.stage import BUCKET, Stage
+
+_LINE_EVERY_S: Final = 5.0
+
+
+class Screen:
+    """One for a demo."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live: Live | None = None
+        self._last_line = 0.0
+
+    def title(self) -> None:
+        self.console.print(
+            "\n[bold]Smart Connect demo[/]  Kafka → object store, exactly once; real servers, real requests, every record counted\n"
+        )
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Show what is being waited for, then that it is done and how long it took."""
+        started = time.monotonic()
+        with self.console.status(f"{escape(what)} …") if self.console.is_terminal else contextlib.nullcontext():
+            yield
+        self.done(what, time.monotonic() - started)
+
+    def done(self, what: str, seconds: float | None = None) -> None:
+        took = "" if seconds is None else f"  [dim]{seconds:.1f} s[/]"
+        self.console.print(f"  [green]✔[/] {escape(what)}{took}", highlight=False)
+
+    def request(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """The request as it was sent, its secrets left out."""
+        self.console.print(f"    [bold]{method}[/] [cyan]{escape(path)}[/]", highlight=False, soft_wrap=True)
+        self.console.print("    [dim]Authorization: SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…[/]", highlight=False)
+        self.console.print("\n".join(f"    {line}" for line in json.dumps(body, indent=2).splitlines()), markup=False)
+
+    def where_to_look(self, stage: Stage) -> None:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim")
+        table.add_column(overflow="fold")
+        config = f"--config {stage.settings_file}"
+        table.add_row("objects", f"{stage.bucket_folder}")
+        table.add_row("", f"s3://{BUCKET} at {stage.s3.endpoint}, access key {stage.s3.access_key}")
+        table.add_row("topics", f"Kafka at {stage.kafka.bootstrap_servers}")
+        table.add_row("API", f"{stage.endpoint}/docs")
+        table.add_row("", f"curl -H 'X-Auth-Token: {stage.token}' \\\n  {_tasks_url(stage)}")
+        if stage.console is not None:
+            table.add_row("console", f"{stage.console}  (token {stage.token})")
+        table.add_row("watch", f"smart-connect tasks watch demo-dump {config}")
+        table.add_row("log", f"{stage.folder / 'service' / 'server.log'}")
+        self.console.print(Panel(table, title="[bold]Where to look[/]", title_align="left", padding=(1, 2)))
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[None]:
+        """Panels are shown, by `update`, while the context lasts."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(console=self.console, refresh_per_second=4, transient=True) as live:
+            self._live = live
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def update(self, progress: Mapping[str, Any], written: Written, tally: Tally, hint: str) -> None:
+        if self._live is not None:
+            count = Panel(_count(written, tally, hint), title="[bold]Record by record[/]", title_align="left", padding=(1, 2))
+            self._live.update(Group(progress_view.panel(progress), count))
+        elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            checked = f"{words.number(tally.once)} of {words.number(written.records)} records found in {tally.objects} objects"
+            self.console.print(f"    {progress_view.line(progress)}; {checked}", highlight=False, markup=False, soft_wrap=True)
+
+    def verdict(self, written: Written, tally: Tally) -> None:
+        if tally.perfect:
+            text = (
+                f"[bold green]Every record is in the bucket exactly once.[/]\n\n"
+                f"{words.number(tally.once)} records in {tally.objects} objects ({words.size(tally.nbytes)}): "
+                f"0 lost, 0 twice, 0 out of order.\n"
+                f"{words.number(written.aborted)} records of aborted transactions were in Kafka, and none is in the bucket."
+            )
+        else:
+            text = (
+                f"[bold red]The bucket is not right.[/]\n\n"
+                f"{words.number(written.records)} records were written: {words.number(tally.once)} found, "
+                f"{words.number(tally.lost)} lost, {words.number(tally.twice)} twice, {words.number(tally.strange)} strange."
+            )
+        self.console.print(Panel(text, border_style="green" if tally.perfect else "red", padding=(1, 2)))
+
+
+def _count(written: Written, tally: Tally, hint: str) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", min_width=10)
+    table.add_column()
+    table.add_row("written", f"{words.number(written.records)} records to Kafka; {words.number(written.aborted)} more were aborted")
+    table.add_row("in bucket", f"{words.number(tally.once)} records in {tally.objects} objects ({words.size(tally.nbytes)})")
+    colour = "green" if tally.perfect else "bold red"
+    table.add_row("checked", f"[{colour}]{tally.lost} lost, {tally.twice} twice, {tally.strange} strange[/]")
+    if tally.newest_key:
+        table.add_row("newest", f"{tally.newest_key}")
+    table.add_row("", f"[italic]{hint}[/]")
+    return table
+
+
+def _tasks_url(stage: Stage) -> str:
+    return f"{stage.endpoint}/v2/{stage.project_id}/instances/{stage.instance_id}/connector/tasks"
