@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from smartconnect import kernels
-from smartconnect.kernels import BlockPool, BlockWriter, Codec, JoinPlan, Scratch, encode
+from smartconnect.kernels import BlockPool, BlockWriter, Codec, FreeBlocks, JoinPlan, Scratch, encode
 
 PLAN = JoinPlan(b"\n", count_delimiters=False)
 COUNTING = JoinPlan(b"\n", count_delimiters=True)
@@ -39,7 +39,7 @@ def bench_codec(codec: Codec, options: argparse.Namespace) -> None:
     records, count = response(codec, options)
     batches = kernels.walk(records, 0, [])
     scratch = Scratch()
-    pool = BlockPool(max_free=1024)
+    pool = BlockPool(free=FreeBlocks(1024))
     sections = [
         section._replace(data=bytes(section.data)) for group in kernels.sections(records, batches, scratch) for section in group
     ]

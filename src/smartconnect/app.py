@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,8 +51,6 @@ def main(arguments: Sequence[str], *, module: str = MODULE, jobs: JobMaker = mak
     role, options = arguments[0], Launch.parse(arguments[1])
     if role == launch.PARENT:
         _without_ssl()
-    import asyncio
-
     from smartconnect.domain.errors import SmartConnectError
     from smartconnect.telemetry.logs import LogFormat, configure, get_logger
 
@@ -61,19 +59,29 @@ def main(arguments: Sequence[str], *, module: str = MODULE, jobs: JobMaker = mak
     try:
         match role:
             case launch.PARENT:
-                asyncio.run(run_parent(options, module))
+                _run(run_parent(options, module))
             case launch.WORKER:
-                asyncio.run(run_worker(options, jobs))
+                _run(run_worker(options, jobs))
             case launch.API:
-                asyncio.run(run_api(options, jobs))
+                _run(run_api(options, jobs))
             case launch.STATUS:
-                asyncio.run(run_status(options))
+                _run(run_status(options))
             case _:
                 raise ValueError(f"there is no role {role!r}")
     except SmartConnectError as error:
         get_logger().error("process cannot go on", code=error.code, error=str(error))
         return EXIT_SETTINGS
     return 0
+
+
+def _run(life: Coroutine[Any, Any, None]) -> None:
+    """On an event loop that is measured."""
+    import asyncio
+
+    from smartconnect.telemetry.loop_lag import measured_loop
+
+    with asyncio.Runner(loop_factory=measured_loop) as runner:
+        runner.run(life)
 
 
 async def run_parent(options: Launch, module: str) -> None:

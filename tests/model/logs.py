@@ -126,27 +126,30 @@ def stories(log: Log) -> list[Story]:
 
 
 def _with_reads(lines: list[Stamped], partition: Partition) -> list[Stamped]:
-    """Makes explicit what logs leave out: that step 4 was asked, right after step 3, and that it found no position."""
+    """Makes explicit what logs leave out: that step 4 found no position (a partition without one has no line), and, in logs
+    that only have its answers, that it was asked right after step 3."""
     told: list[Stamped] = []
-    asked: dict[str, int] = {}  # where in `told` the request belongs, of incarnations that have not read yet
+    unread: dict[str, int] = {}  # by incarnation: where in `told` the request belongs, or _ASKED
     for line in lines:
-        event = line.event
-        name = event.incarnation
-        if event.step is Step.READ_POSITIONS and event.outcome is Outcome.SENT:
-            asked.pop(name, None)
-        elif event.partition is not None and name in asked:
+        event, name = line.event, line.event.incarnation
+        reads = event.step is Step.READ_POSITIONS
+        if reads and event.outcome is Outcome.SENT and name in unread:
+            unread[name] = _ASKED
+        elif event.partition is not None and name in unread and event.outcome is not Outcome.UNSTABLE:
             request = replace(event, step=Step.READ_POSITIONS, outcome=Outcome.SENT, **_BLANK)
-            place = asked.pop(name)
-            told.insert(place, Stamped(told[place - 1].at, request))
-            asked = {other: at + (at >= place) for other, at in asked.items()}
-            if event.step is not Step.READ_POSITIONS:
+            place = unread.pop(name)
+            if place != _ASKED:
+                told.insert(place, Stamped(told[place - 1].at, request))
+                unread = {other: at + (at >= place) for other, at in unread.items()}
+            if not reads:
                 told.append(Stamped(line.at, replace(request, outcome=Outcome.OK, partition=partition.name)))
         told.append(line)
         if event.step is Step.CHECK_REGISTRY and event.outcome is Outcome.OK:
-            asked[name] = len(told)
+            unread[name] = len(told)
     return told
 
 
+_ASKED: Final = -1
 _BLANK: Final[dict[str, Any]] = {
     name: None for name in ("partition", "offset", "start", "upload", "replaces", "entries", "uploads", "target", "producer_epoch")
 }

@@ -99,8 +99,6 @@ class Moves:
         """The state without what makes no difference any more."""
         return settle(state) if self.bound.reduced else servers.forget(state)
 
-    # -- the world ------------------------------------------------------------------------------------------------------
-
     def _world(self, state: State) -> Iterator[Next]:
         if len(state.incs) < self.bound.incarnations:
             for plan in range(state.plan + 1):
@@ -126,8 +124,6 @@ class Moves:
         for label, fate in state.store:
             if fate == Gone.VISIBLE and label not in named:
                 yield Move(None, "reader takes", detail=f"object of {label}"), servers.take(state, label)
-
-    # -- incarnations ---------------------------------------------------------------------------------------------------
 
     def _incarnation(self, state: State, index: int, inc: Inc) -> Iterator[Next]:
         if owns(inc):
@@ -213,8 +209,6 @@ class Moves:
             else:
                 sealed = inc._replace(sealed=(*inc.sealed, up))
                 yield Move(index, Step.SEAL, detail=detail), with_inc(state, index, sealed)
-
-    # -- the committer --------------------------------------------------------------------------------------------------
 
     def _commit(self, state: State, index: int, inc: Inc) -> Iterator[Next]:
         unit, work = self.bound.unit, inc.work
@@ -304,8 +298,6 @@ class Moves:
         if txn.phase == Phase.OPEN and txn.holder == index:
             yield self._answer(servers.abort_own(state, index), index, Step.NEW_EPOCH, outcome, "its own")
 
-    # -- the janitor ----------------------------------------------------------------------------------------------------
-
     def _janitor(self, state: State, index: int, inc: Inc) -> Iterator[Next]:
         unit = self.bound.unit
         if not inc.listed and unit.may_list(inc):
@@ -323,7 +315,7 @@ class Moves:
     def _wants_proof(self, inc: Inc) -> bool:
         if not self.bound.janitor:
             return False
-        return inc.jan == (0 if self.bound.unit.mutant is Mutant.JANITOR_PROOF_FIRST else 1)
+        return inc.jan == (Jan.NONE if self.bound.unit.mutant is Mutant.JANITOR_PROOF_FIRST else Jan.LISTED)
 
     def _unfenced(self) -> bool:
         return self.bound.unit.mutant is Mutant.NO_FENCING

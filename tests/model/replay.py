@@ -20,8 +20,9 @@ from pathlib import Path
 
 from smartconnect.jobs.obs_dump.steps import Outcome, Step
 from tests.model import servers
-from tests.model.acts import FENCING, Item, Ledger, Refused, act, effect
+from tests.model.acts import Item, Refused, act, effect
 from tests.model.invariants import broken
+from tests.model.ledger import FENCING, Ledger
 from tests.model.logs import Line, Log, Rejected, Story, read_logs, stories
 from tests.model.state import ENDED, NOBODY, Gone, Inc, Phase, State, Txn, with_inc
 from tests.model.unit import Unit, ended

@@ -182,11 +182,6 @@ def complete(state: State, upload: Upload) -> Answer:
     return Outcome.OK, _mark(state._replace(shown=shown), upload.label, Gone.VISIBLE)
 
 
-def head_object(state: State, upload: Upload) -> Outcome:
-    """Is the object of a gone upload there?"""
-    return Outcome.OK if gone(state, upload.label) == Gone.VISIBLE else Outcome.GONE
-
-
 def abort(state: State, label: Label) -> Answer:
     """AbortMultipartUpload."""
     if gone(state, label):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from smartconnect.jobs.obs_dump.steps import NamedUpload, Outcome, Step, StepFields
 from tests.model.lives import NAME, Life, Scene
 from tests.model.moves import Bound, Move, Moves
-from tests.model.state import Content, Inc, State, Upload
+from tests.model.state import Content, Inc, Pc, State, Upload
 
 _PLAIN = frozenset({Step.INIT_PRODUCER, Step.CHECK_REGISTRY, Step.ADD_OFFSETS, Step.NEW_EPOCH})
 
@@ -66,7 +66,7 @@ class Teller:
                 life.call(Step(move.what), outcome)
             case _:
                 raise AssertionError(f"nobody knows how to tell {move}")
-        if outcome is Outcome.FENCED and after.pc == 6:
+        if outcome is Outcome.FENCED and after.pc == Pc.ENDED:
             life.pen.note(Step.FENCED)
 
     def _create(self, life: Life, upload: Upload) -> None:

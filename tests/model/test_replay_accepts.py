@@ -65,6 +65,52 @@ def test_partition_without_a_position_commits_its_start(scene: Scene) -> None:
     assert replay(scene.told()).partitions == 1
 
 
+def test_partition_without_a_position_has_no_line_of_step_4(scene: Scene) -> None:
+    """The unit asks for all partitions; of one without a position nothing more is said. Objects are prepared side by side."""
+    life = scene.life()
+    life.init()
+    life.call(Step.CHECK_REGISTRY)
+    life.pen.note(Step.READ_POSITIONS, Outcome.SENT)
+    life.pen.note(Step.READ_POSITIONS, Outcome.UNSTABLE, partition="another-0")
+    life.pen.note(Step.READ_POSITIONS, Outcome.SENT)
+    life.end = 100
+    life.commit()
+    for upload in ("u1", "u2"):
+        life.pen.note(Step.CREATE_UPLOAD, Outcome.SENT, partition=NAME, upload="")
+        life.pen.note(Step.CREATE_UPLOAD, Outcome.OK, partition=NAME, upload=upload)
+    life.pen.note(Step.SEAL, partition=NAME, upload="u2", start=110, offset=120)
+    life.pen.note(Step.SEAL, partition=NAME, upload="u1", start=100, offset=110)
+    life.fresh, life.end = (NamedUpload("u1", 100, 110), NamedUpload("u2", 110, 120)), 120
+    life.commit()
+    life.complete()
+    life.complete()
+    assert replay(scene.told()).partitions == 2
+
+
+def test_offset_commit_that_is_asked_again_is_logged_once(scene: Scene) -> None:
+    life = scene.life().own()
+    named = life.cut("u1", 10)
+    life.call(Step.ADD_OFFSETS)
+    life.pen.note(Step.TXN_OFFSET_COMMIT, Outcome.SENT, partition=NAME, offset=10, entries=(named,))
+    life.pen.note(Step.TXN_OFFSET_COMMIT, Outcome.BUSY)
+    life.pen.note(Step.TXN_OFFSET_COMMIT, Outcome.OK)
+    life.call(Step.END_COMMIT)
+    scene.life().own(10, named).complete()
+    assert replay(scene.told()).partitions == 1
+
+
+def test_janitor_reads_positions_beside_the_work(scene: Scene) -> None:
+    life = scene.life().own()
+    named = life.cut("u1", 10)
+    life.pen.note(Step.READ_POSITIONS, Outcome.SENT)
+    life.commit()
+    life.pen.note(Step.READ_POSITIONS, Outcome.OK, partition=NAME, offset=0, entries=())
+    life.read(10, named)
+    life.entries = (named,)
+    life.complete()
+    assert replay(scene.told()).partitions == 1
+
+
 def test_row_0_buffering_is_read_again(scene: Scene) -> None:
     scene.life().own().cut("u1", 10)
     second = scene.life().own(0)

@@ -31,9 +31,6 @@ def refused(scene: Scene, why: str) -> None:
     assert f"{last.incarnation} {last.step} {last.outcome}" in str(caught.value).split(":")[1]
 
 
-# -- the mutants ------------------------------------------------------------------------------------------------------------
-
-
 def test_mutant_no_fencing(scene: Scene) -> None:
     """Two owners with an id each: what the coordinator answers to the old one is impossible."""
     old = scene.life().own()
@@ -161,9 +158,6 @@ def test_each_mutant_has_its_bad_log() -> None:
     assert all(f"test_mutant_{mutant.name.lower()}" in told for mutant in Mutant)
 
 
-# -- other rules ------------------------------------------------------------------------------------------------------------
-
-
 def test_commit_while_another_is_unanswered(scene: Scene) -> None:
     life = scene.life().own()
     life.cut("u1", 10)
@@ -261,6 +255,14 @@ def test_position_that_nobody_committed(scene: Scene) -> None:
     old.commit()
     old.complete()
     scene.life().own(10)
+    refused(scene, "no moment")
+
+
+def test_position_read_beside_the_work_that_is_long_gone(scene: Scene) -> None:
+    life = scene.life().own()
+    life.cut("u1", 10)
+    life.commit()
+    life.read(0)
     refused(scene, "no moment")
 
 

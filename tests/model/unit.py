@@ -55,8 +55,6 @@ class Unit:
     mutant: Mutant | None = None
     skip_lost: bool = True  # on_lost_upload: skip, or redeliver
 
-    # -- the start of an incarnation, §1 --------------------------------------------------------------------------------
-
     def may_init(self, inc: Inc) -> bool:
         """Step 1. A fenced incarnation must not."""
         if inc.work == Work.REVIVING:
@@ -77,8 +75,6 @@ class Unit:
         if self.mutant is Mutant.POSITIONS_FIRST:
             return inc.pc == Pc.TAKEN
         return inc.pc == Pc.CHECKED
-
-    # -- the protocol, §2 -----------------------------------------------------------------------------------------------
 
     def may_cut(self, inc: Inc) -> bool:
         """Open, stream: only when what predecessors had promised is finished."""
@@ -146,8 +142,6 @@ class Unit:
         """Forget what is not committed, back to the position: with a transaction at work only what it does not name."""
         return owns(inc)
 
-    # -- the janitor, §8 ------------------------------------------------------------------------------------------------
-
     def may_list(self, inc: Inc) -> bool:
         """(1) list everything."""
         if self.mutant is Mutant.JANITOR_PROOF_FIRST:
@@ -160,8 +154,6 @@ class Unit:
         if not proven or label not in inc.listed:
             return False
         return all(up.label != label for up in inc.base.entries + own_uploads(inc))
-
-    # -- what it knows afterwards ---------------------------------------------------------------------------------------
 
     def answered(self, inc: Inc, step: Step, outcome: Outcome) -> Inc:
         """The incarnation after the answer to a call of its committer or of its start."""

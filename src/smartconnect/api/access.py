@@ -17,7 +17,7 @@ ALL_PROJECTS = "*"
 
 
 class AuthMode(enum.StrEnum):
-    """`none` is refused unless the listener is on loopback (`listener.check_listener`)."""
+    """The settings refuse `none` unless the listener is on loopback."""
 
     AKSK = "aksk"
     NONE = "none"

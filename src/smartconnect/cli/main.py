@@ -10,14 +10,23 @@ from typing import Final
 
 import typer
 
-from smartconnect.cli import keys, serve, version
+from smartconnect.cli import keys, sandbox, serve, verify, version
 from smartconnect.cli.demo import register as demo
+from smartconnect.cli.tasks import commands as tasks
 from smartconnect.domain.errors import SettingsInvalid, SmartConnectError
 
 EXIT_FAILED: Final = 1
 EXIT_SETTINGS: Final = 78
 
-_GROUPS: Final[tuple[Callable[[typer.Typer], None], ...]] = (serve.register, demo.register, keys.register, version.register)
+_GROUPS: Final[tuple[Callable[[typer.Typer], None], ...]] = (
+    serve.register,
+    sandbox.register,
+    demo.register,
+    tasks.register,
+    verify.register,
+    keys.register,
+    version.register,
+)
 
 
 def build() -> typer.Typer:

@@ -62,8 +62,8 @@ def _facts(progress: Progress) -> Iterator[tuple[str, RenderableType]]:
     yield (
         "rate",
         (
-            f"{words.number(rates.get('records_per_s'))} records/s    "
-            f"{words.size(rates.get('bytes_in_per_s'))}/s read, {words.size(rates.get('bytes_out_per_s'))}/s written"
+            f"{words.size(rates.get('bytes_in_per_s'))}/s read; {words.number(rates.get('records_per_s'))} records/s "
+            f"({words.size(rates.get('bytes_out_per_s'))}/s) became visible"
         ),
     )
     counters = progress["counters"]

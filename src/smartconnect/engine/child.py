@@ -1,4 +1,4 @@
-"""What every child process has, whatever it does: the link to its parent, signals, the loop-lag probe, the settings watch, and one
+"""What every child process has, whatever it does: the link to its parent, signals, the settings watch, and one
 answer to "when do I stop": told by the parent, by SIGTERM, or because the parent is gone.
 """
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -14,7 +15,7 @@ from smartconnect.engine.link import ParentLink
 from smartconnect.engine.protocol import Heartbeat, Message, ProtocolError, Reload, Stop
 from smartconnect.settings_watch import SettingsWatch
 from smartconnect.telemetry.logs import get_logger
-from smartconnect.telemetry.loop_lag import LoopLag
+from smartconnect.telemetry.loop_lag import PROCESS_LAG
 from smartconnect.telemetry.meters import Meters
 
 log = get_logger()
@@ -56,7 +57,6 @@ class ChildProcess:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tells us when to stop
         always = [
             asyncio.create_task(self._linked(), name="link"),
-            asyncio.create_task(LoopLag(self._meters).run(), name="loop lag"),
             asyncio.create_task(self._watch.run(), name="settings watch"),
         ]
         try:
@@ -88,4 +88,6 @@ class ChildProcess:
         self._stopping.set()
 
     def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(meters=self._meters.snapshot(), settings=self._watch.hash, trouble=self._trouble())
+        trouble = self._trouble()
+        PROCESS_LAG.measure(time.monotonic(), self._meters)
+        return Heartbeat(meters=self._meters.snapshot(), settings=self._watch.hash, trouble=trouble)

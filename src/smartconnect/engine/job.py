@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, Task, TaskConfig
+from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult, VerifySubject
 from smartconnect.engine.unit import UnitContext, UnitRunner
 
 
@@ -75,3 +76,11 @@ class Job(Protocol):
 
     async def clean_task(self, task: Task, secrets: Mapping[str, Secret], units: Sequence[UnitName]) -> None:
         """What belongs to the whole task (groups of all runs). Called after every unit's part, repeatable."""
+
+
+@runtime_checkable
+class VerifiableJob(Protocol):
+    """A kind of task whose target can be held against its source, beside the running task and without touching either."""
+
+    def verify(self, subject: VerifySubject, request: VerifyRequest, result: VerifyResult) -> AsyncIterator[Finding]:
+        """Everything found, as it is found; `result` counts what was looked at. Bounded memory."""

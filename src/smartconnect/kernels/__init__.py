@@ -13,7 +13,7 @@ from typing import Final
 
 from smartconnect.kernels import twin_join, twin_walk
 from smartconnect.kernels.batch import Batch, BytesLike, Codec, Kind
-from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter
+from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks
 from smartconnect.kernels.codecs import DEFAULT_LIMIT, Scratch, decompress
 from smartconnect.kernels.crc import verify_crc
 from smartconnect.kernels.errors import DecompressionBomb, KernelError, MalformedBatch
@@ -49,6 +49,7 @@ __all__ = [
     "BytesLike",
     "Codec",
     "DecompressionBomb",
+    "FreeBlocks",
     "JoinPlan",
     "JoinResult",
     "KernelError",

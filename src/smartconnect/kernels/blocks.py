@@ -18,8 +18,37 @@ def _unaccounted(_nbytes: int) -> None:
     """Accounting for a pool whose owner keeps no budget."""
 
 
+class FreeBlocks:
+    """Returned blocks that any pool of the process may use again: at most `most`. Making a block anew costs more than filling it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._blocks: list[bytearray] = []
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def get(self, count: int) -> list[bytearray]:
+        """Up to `count` blocks, fewer where there are not so many."""
+        with self._lock:
+            first = max(0, len(self._blocks) - count)
+            blocks = self._blocks[first:]
+            del self._blocks[first:]
+        return blocks
+
+    def put(self, blocks: list[bytearray]) -> None:
+        with self._lock:
+            self._blocks.extend(blocks[: max(0, self._most - len(self._blocks))])
+
+    def trim(self) -> None:
+        """Forget them all: nothing has moved for a while."""
+        with self._lock:
+            self._blocks.clear()
+
+
 class BlockPool:
-    """Hands out blocks and keeps at most `max_free` returned ones for reuse.
+    """Hands out blocks; those that come back go to `free`, which pools of one process may share.
 
     `take` and `give` are told the bytes that leave and come back, in the thread that causes it, without any lock of the pool held. They
     must not block and cannot refuse: what has been fetched must be decodable, the owner's brake is to stop fetching."""
@@ -28,12 +57,11 @@ class BlockPool:
         self,
         take: Callable[[int], None] = _unaccounted,
         give: Callable[[int], None] = _unaccounted,
-        max_free: int = 256,
+        free: FreeBlocks | None = None,
     ) -> None:
         self._take = take
         self._give = give
-        self._max_free = max_free
-        self._free: list[bytearray] = []
+        self._free = free if free is not None else FreeBlocks(256)
         self._lock = Lock()
         self._out = 0
 
@@ -49,12 +77,10 @@ class BlockPool:
 
     def get(self, count: int) -> list[bytearray]:
         """`count` blocks with arbitrary content."""
+        blocks = self._free.get(count)
+        blocks.extend(bytearray(BLOCK_BYTES) for _ in range(count - len(blocks)))
         with self._lock:
-            reused = min(count, len(self._free))
-            blocks = self._free[len(self._free) - reused :]
-            del self._free[len(self._free) - reused :]
             self._out += count
-        blocks.extend(bytearray(BLOCK_BYTES) for _ in range(count - reused))
         self._take(count * BLOCK_BYTES)
         return blocks
 
@@ -64,7 +90,7 @@ class BlockPool:
             return
         with self._lock:
             self._out -= len(blocks)
-            self._free.extend(blocks[: max(0, self._max_free - len(self._free))])
+        self._free.put(blocks)
         self._give(len(blocks) * BLOCK_BYTES)
 
     def release(self, views: Iterable[memoryview]) -> None:
@@ -76,11 +102,6 @@ class BlockPool:
             view.release()
             blocks.append(block)
         self.put(blocks)
-
-    def trim(self) -> None:
-        """Forget the blocks kept for reuse."""
-        with self._lock:
-            self._free.clear()
 
 
 class BlockWriter:

@@ -1,4 +1,4 @@
-"""Multipart uploads to OBS or any S3: one `ObjectStore` for a bucket and a pair of keys, typed errors, one retry helper.
+"""Multipart uploads to OBS or any S3: one `ObjectStore` for a bucket and a pair of keys, typed errors.
 
 Used by the jobs (data path, live checks, janitor, `verify`) and by `doctor`. Importing this package loads aiohttp and aiobotocore; a
 process that opens no store should not import it.
@@ -31,14 +31,12 @@ from smartconnect.objectstore.model import (
     Timeouts,
     Upload,
 )
-from smartconnect.objectstore.retry import Changed, Retry, RetryPolicy, Stop, until_done
 from smartconnect.objectstore.store import ObjectStore
 
 __all__ = [
     "Addressing",
     "BadDigest",
     "BusyKind",
-    "Changed",
     "Integrity",
     "IntegritySetting",
     "InvalidPart",
@@ -50,9 +48,6 @@ __all__ = [
     "Observe",
     "Part",
     "ProblemCategory",
-    "Retry",
-    "RetryPolicy",
-    "Stop",
     "StoreBusy",
     "StoreCredentials",
     "StoreError",
@@ -61,5 +56,4 @@ __all__ = [
     "StoreRefused",
     "Timeouts",
     "Upload",
-    "until_done",
 ]

@@ -2,7 +2,7 @@
 `doctor` and by the checks at creation.
 
 Every method makes one try and raises an error of `errors.py`; only redirects and a wrong clock are cured inside. Who wants to try again
-uses `retry.until_done`. All methods may be called again with the same arguments: parts are replaced by equal parts, a repeated Complete or
+repeats them itself. All methods may be called again with the same arguments: parts are replaced by equal parts, a repeated Complete or
 Abort finds its work done. Complete is never conditional: a refused conditional Complete may destroy the upload.
 """
 
@@ -137,15 +137,25 @@ class ObjectStore:
 
     async def list_uploads(self, prefix: str) -> AsyncIterator[Upload]:
         """All uploads under way whose key begins with `prefix`, by key."""
-        markers = {"KeyMarker": "", "UploadIdMarker": ""}
+        given = {"KeyMarker": "", "UploadIdMarker": ""}
+        asked = given
         while True:
-            page = await self._wire.call("list_multipart_uploads", Prefix=prefix, **{k: v for k, v in markers.items() if v})
+            try:
+                markers = {name: value for name, value in asked.items() if value}
+                page = await self._wire.call("list_multipart_uploads", Prefix=prefix, **markers)
+            except KeyRefused as refused:
+                if refused.store_code != "InvalidArgument" or not asked["UploadIdMarker"]:
+                    raise
+                # versitygw (seen in 1.7.0) refuses the upload marker that it gave itself. With the key alone it goes on; what else there
+                # is of that very key is listed once the uploads before it are gone.
+                asked = {**asked, "UploadIdMarker": ""}
+                continue
             for entry in page.get("Uploads", []):
                 yield Upload(str(entry["Key"]), str(entry["UploadId"]), _ms(entry.get("Initiated")))
             if not page.get("IsTruncated"):
                 return
-            following = {name: str(page.get(f"Next{name}") or "") for name in markers}
-            markers = _advanced("ListMultipartUploads", markers, following)
+            following = {name: str(page.get(f"Next{name}") or "") for name in given}
+            asked = given = _advanced("ListMultipartUploads", given, following)
 
     async def head(self, key: str) -> ObjectInfo | None:
         """What the store knows of an object; None if it is not there (404). Without the right to list, S3 says 403: `StoreRefused`."""

@@ -1,6 +1,6 @@
 """schemathesis over the OpenAPI document, positive and negative (api.md §10.3): no 5xx, no undocumented status, every answer fits its
-schema, and what the schema forbids is refused. The deep run needs its tasks, so it
-leaves out the two calls that delete; disabling with tasks is a documented 500 (`DMS.00501012`). `positive_data_acceptance` is off: uniqueness and the like are not in any schema.
+schema, and what the schema forbids is refused. The deep run needs its tasks, so it leaves out the two calls that delete; disabling with
+tasks is a documented 500 (`DMS.00501012`). `positive_data_acceptance` is off: uniqueness and the like are not in any schema.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import Fetcher, FetchOptions
 from smartconnect.kafka.groups import fetch_offsets
+from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 from smartconnect.kafka.produce_channel import Outcome, OutgoingBatch, ProduceChannel, ProduceOptions
 from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.kafka.transactions import TransactionalId
@@ -165,6 +166,8 @@ async def test_large_batches_go_out_through_tls(mutual: KafkaCluster, names: Nam
     async with connect(mutual, security) as cluster, Fetcher(cluster, FetchOptions(), admission) as fetcher:
         channel = ProduceChannel(cluster, 1, ProduceOptions(), outcomes.append)
         running = asyncio.create_task(channel.run())
+        found = await list_offsets(cluster, {target: LATEST}, READ_COMMITTED)
+        assert found[target].error is None
         fetcher.assign(source, 0)
         for part in await collect(fetcher, reached({source: 8000})):
             for at, header in headers(part.records):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from smartconnect.api.access import AuthMode
-from smartconnect.api.listener import Listener, check_listener
-from smartconnect.domain.errors import SettingsInvalid
 from smartconnect.domain.secret import Secret
 from tests.unit.api.kit import (
     FOREIGN_INSTANCE,
@@ -93,30 +91,6 @@ def test_secrets_and_digests_do_not_show_themselves() -> None:
     shown = repr(access_directory())
     for secret in ("SK-EXAMPLE", "SK-MINE", access_directory().tokens[0].digest.hex()):
         assert secret not in shown
-
-
-@pytest.mark.parametrize("listen", ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "127.8.0.1:1"])
-def test_loopback_needs_neither_authentication_nor_tls(listen: str) -> None:
-    check_listener(Listener(listen, AuthMode.NONE, has_tls=False, behind_proxy=False))
-
-
-@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "10.0.0.1:8080", "[::]:8080", "example:8080"])
-def test_beyond_loopback_no_authentication_is_refused(listen: str) -> None:
-    with pytest.raises(SettingsInvalid, match="loopback"):
-        check_listener(Listener(listen, AuthMode.NONE, has_tls=True, behind_proxy=True))
-
-
-def test_beyond_loopback_needs_tls_or_a_proxy() -> None:
-    with pytest.raises(SettingsInvalid, match="tls_cert_file"):
-        check_listener(Listener("0.0.0.0:8080", AuthMode.AKSK, has_tls=False, behind_proxy=False))
-    check_listener(Listener("0.0.0.0:8080", AuthMode.AKSK, has_tls=True, behind_proxy=False))
-    check_listener(Listener("0.0.0.0:8080", AuthMode.AKSK, has_tls=False, behind_proxy=True))
-
-
-@pytest.mark.parametrize("listen", ["8080", ":8080", "host:", "host:http", "host:99999"])
-def test_a_malformed_listener_is_refused(listen: str) -> None:
-    with pytest.raises(SettingsInvalid, match="host:port"):
-        check_listener(Listener(listen, AuthMode.AKSK, has_tls=True, behind_proxy=False))
 
 
 async def test_the_instance_is_known_by_its_exact_id(client: Client) -> None:

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from smartconnect.kernels import BLOCK_BYTES, BlockPool, BlockWriter, JoinPlan, Section, join
+from smartconnect.kernels import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks, JoinPlan, Section, join
 from smartconnect.kernels.encode import Record, records_section
 
 
@@ -28,7 +28,7 @@ class WriterMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.budget = Budget()
-        self.pool = BlockPool(self.budget.take, self.budget.give, max_free=3)
+        self.pool = BlockPool(self.budget.take, self.budget.give, free=FreeBlocks(3))
         self.writer = BlockWriter(self.pool)
         self.model = b""
         self.uploads = []
@@ -105,10 +105,11 @@ def test_released_blocks_are_used_again():
 
 
 def test_trim_forgets_free_blocks():
-    pool = BlockPool()
+    free = FreeBlocks(8)
+    pool = BlockPool(free=free)
     pool.put(pool.get(5))
     assert pool.free_bytes == 5 * BLOCK_BYTES
-    pool.trim()
+    free.trim()
     assert pool.free_bytes == pool.out_bytes == 0
 
 

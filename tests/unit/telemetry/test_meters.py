@@ -9,7 +9,7 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from smartconnect.telemetry.loop_lag import WINDOW_S, LoopLag
+from smartconnect.telemetry.loop_lag import WINDOW_S, LoopLag, measured_loop
 from smartconnect.telemetry.meters import Meters, Sample
 from smartconnect.telemetry.names import ALL_METRICS, LOOP_LAG, UNIT_COUNTER, UNIT_LAG_RECORDS, UNITS, WORKER_UP
 from smartconnect.telemetry.prometheus import render
@@ -67,21 +67,37 @@ def test_unknown_or_malformed_samples_are_left_out() -> None:
 
 
 def test_loop_lag_keeps_the_worst_of_the_window_and_forgets_it() -> None:
-    meters = Meters()
-    lag = LoopLag(meters)
+    meters, lag = Meters(), LoopLag()
     lag.note(100.0, 0.001)
     lag.note(100.5, 0.5)
     lag.note(104.0, 0.002)
+    lag.measure(104.0, meters)
     assert meters.value(LOOP_LAG) == 0.5
-    lag.note(100.5 + WINDOW_S + 1, 0.003)
+    lag.measure(105.0 + WINDOW_S, meters)
+    assert meters.value(LOOP_LAG) == 0
+    lag.note(106.0 + WINDOW_S, 0.003)
+    lag.measure(106.0 + WINDOW_S, meters)
     assert meters.value(LOOP_LAG) == 0.003
 
 
-async def test_held_loop_is_measured() -> None:
-    meters = Meters()
-    probe = asyncio.create_task(LoopLag(meters).run())
-    await asyncio.sleep(0.05)
-    time.sleep(0.1)  # the loop is held on purpose
-    await asyncio.sleep(0.05)
-    probe.cancel()
-    assert 0.05 < meters.value(LOOP_LAG) < 5
+def test_single_hold_of_the_loop_is_measured_exactly() -> None:
+    lag, meters = LoopLag(), Meters()
+    ticking = [0.0]
+
+    async def life() -> None:
+        await asyncio.sleep(0)
+        ticking[0] += 0.007  # what a call that holds the loop for 7 ms does to the clock
+        await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=lambda: measured_loop(lag, lambda: ticking[0])) as runner:
+        runner.run(life())
+    lag.measure(ticking[0], meters)
+    assert meters.value(LOOP_LAG) == 0.007
+
+
+def test_waiting_is_no_lag() -> None:
+    lag, meters = LoopLag(), Meters()
+    with asyncio.Runner(loop_factory=lambda: measured_loop(lag)) as runner:
+        runner.run(asyncio.sleep(0.3))
+    lag.measure(time.monotonic(), meters)
+    assert meters.value(LOOP_LAG) < 0.3

@@ -17,6 +17,7 @@ from smartconnect.cli.demo.screen import Screen
 from smartconnect.cli.demo.source import TOPICS, DemoFailed, Source, open_source
 from smartconnect.cli.demo.stage import BUCKET, Stage, set_up
 from smartconnect.domain.clock import Clock
+from smartconnect.domain.errors import SmartConnectError
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.objectstore import ObjectStore, StoreCredentials, StoreLocation
@@ -91,24 +92,25 @@ class _Demo:
 
     async def _flow(self, api: ApiClient, task: str, source: Source, check: BucketCheck) -> Tally:
         self.flowing = True
-        writing = asyncio.create_task(source.flow())
         try:
-            with self.screen.live():
-                await self._watch(api, task, source, check, writing)
-        finally:
-            writing.cancel()
-            await asyncio.wait([writing])
-        with self.screen.step("Nothing is written any more; PUT …/pause makes the rest visible"):
+            async with asyncio.TaskGroup() as both:
+                both.create_task(source.flow(self.enough))
+                with self.screen.live():
+                    await self._watch(api, task, source, check)
+                self.enough.set()
+        except* SmartConnectError as failures:
+            raise failures.exceptions[0] from None
+        with self.screen.step("Nothing is written any more; all of it was read from Kafka"):
+            await self._until_read(api, task, source.written.records)
+        with self.screen.step("PUT …/pause: what was read becomes visible at once"):
             await api.call("PUT", f"{task}/pause")
             await _until_status(api, task, "PAUSED", _DRAINED_WITHIN_S)
-        with self.screen.step("Every record of every object was read and compared"):
+        with self.screen.step("Every record of every object was compared"):
             return await check.conclude(source.written)
 
-    async def _watch(self, api: ApiClient, task: str, source: Source, check: BucketCheck, writing: asyncio.Task[None]) -> None:
+    async def _watch(self, api: ApiClient, task: str, source: Source, check: BucketCheck) -> None:
         started = asyncio.get_running_loop().time()
         while not self.enough.is_set():
-            if writing.done():
-                writing.result()
             progress = await api.call("GET", f"{task}/progress")
             await check.look()
             waited = asyncio.get_running_loop().time() - started
@@ -119,6 +121,18 @@ class _Demo:
                 raise DemoFailed(f"after {waited:.0f} s not every partition had an object in the bucket; see the service's log")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.enough.wait(), _LOOK_EVERY_S)
+
+    async def _until_read(self, api: ApiClient, task: str, records: int) -> None:
+        """Pausing makes visible what was read; what waits in Kafka would wait for the resume."""
+        try:
+            async with asyncio.timeout(_DRAINED_WITHIN_S):
+                while True:
+                    progress = await api.call("GET", f"{task}/progress")
+                    if progress["counters"].get("records_in", 0) >= records:
+                        return
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise DemoFailed(f"the task did not read all {records} records; see the service's log") from None
 
     def _hint(self, tally: Tally, waited: float) -> str:
         if not tally.objects:

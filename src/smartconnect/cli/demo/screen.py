@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -53,7 +55,9 @@ class Screen:
         """The request as it was sent, its secrets left out."""
         self.console.print(f"    [bold]{method}[/] [cyan]{escape(path)}[/]", highlight=False, soft_wrap=True)
         self.console.print("    [dim]Authorization: SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…[/]", highlight=False)
-        self.console.print("\n".join(f"    {line}" for line in json.dumps(body, indent=2).splitlines()), markup=False)
+        self.console.print(
+            "\n".join(f"    {line}" for line in json.dumps(body, indent=2, ensure_ascii=False).splitlines()), markup=False
+        )
 
     def where_to_look(self, stage: Stage) -> None:
         table = Table.grid(padding=(0, 2))
@@ -64,7 +68,7 @@ class Screen:
         table.add_row("", f"s3://{BUCKET} at {stage.s3.endpoint}, access key {stage.s3.access_key}")
         table.add_row("topics", f"Kafka at {stage.kafka.bootstrap_servers}")
         table.add_row("API", f"{stage.endpoint}/docs")
-        table.add_row("", f"curl -H 'X-Auth-Token: {stage.token}' \\\n  {_tasks_url(stage)}")
+        table.add_row("", f"every call with the header X-Auth-Token: {stage.token}")
         if stage.console is not None:
             table.add_row("console", f"{stage.console}  (token {stage.token})")
         table.add_row("watch", f"smart-connect tasks watch demo-dump {config}")
@@ -77,7 +81,7 @@ class Screen:
         if not self.console.is_terminal:
             yield
             return
-        with Live(console=self.console, refresh_per_second=4, transient=True) as live:
+        with _no_echo_of_control_keys(), Live(console=self.console, refresh_per_second=4, transient=True) as live:
             self._live = live
             try:
                 yield
@@ -110,6 +114,22 @@ class Screen:
         self.console.print(Panel(text, border_style="green" if tally.perfect else "red", padding=(1, 2)))
 
 
+@contextlib.contextmanager
+def _no_echo_of_control_keys() -> Iterator[None]:
+    """A terminal that writes ^C into a live panel moves it by what it wrote, and a line of it stays for ever."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = termios.tcgetattr(sys.stdin)
+    quiet[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
 def _count(written: Written, tally: Tally, hint: str) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", min_width=10)
@@ -122,7 +142,3 @@ def _count(written: Written, tally: Tally, hint: str) -> RenderableType:
         table.add_row("newest", f"{tally.newest_key}")
     table.add_row("", f"[italic]{hint}[/]")
     return table
-
-
-def _tasks_url(stage: Stage) -> str:
-    return f"{stage.endpoint}/v2/{stage.project_id}/instances/{stage.instance_id}/connector/tasks"

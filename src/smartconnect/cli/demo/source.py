@@ -76,12 +76,13 @@ class Source:
         for _ in range(max(1, records // (_BATCH * len(PARTITIONS)))):
             await self._round()
 
-    async def flow(self) -> None:
-        """Write until cancelled."""
-        while True:
+    async def flow(self, enough: asyncio.Event) -> None:
+        """Write until `enough` is set; the last round is acknowledged when this returns."""
+        while not enough.is_set():
             started = time.monotonic()
-            await asyncio.shield(self._round())
-            await asyncio.sleep(max(0.0, _EVERY_S - (time.monotonic() - started)))
+            await self._round()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(enough.wait(), max(0.0, _EVERY_S - (time.monotonic() - started)))
 
     async def _round(self) -> None:
         """One batch for each partition; every tenth round an aborted transaction beside it."""

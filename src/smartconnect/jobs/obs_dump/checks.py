@@ -12,7 +12,7 @@ from smartconnect.domain.problems import Problem, ProblemKind
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.groups import describe_group
-from smartconnect.objectstore import ObjectStore, ProblemCategory, StoreProblem
+from smartconnect.objectstore import ObjectStore, ProblemCategory, StoreBusy, StoreProblem
 
 _FIELDS = {
     ProblemCategory.CREDENTIALS: ("sink_task.access_key", ProblemKind.STORE_CREDENTIALS),
@@ -27,9 +27,12 @@ _SHORTEST_RULE_DAYS = 7
 async def check_store(store: ObjectStore, path: str) -> list[Problem]:
     """What the bucket does not allow; a lifecycle rule that removes unfinished uploads too early is a warning (F1)."""
     problems = [_problem(found) for found in await store.check(path)]
-    if problems:
+    if any(not problem.warning for problem in problems):
         return problems
-    days = await store.abort_incomplete_days()
+    try:
+        days = await store.abort_incomplete_days(path)
+    except StoreBusy:
+        return problems
     if days is not None and days < _SHORTEST_RULE_DAYS:
         reason = (
             f"the bucket's lifecycle rule aborts unfinished uploads after {days} days: keep it at {_SHORTEST_RULE_DAYS} or more"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from smartconnect.domain.clock import Clock
-from smartconnect.jobs.obs_dump.entries import NOTHING, Entry, Promise, encode
+from smartconnect.jobs.obs_dump.entries import Entry, Promise, decode, encode
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry, SealedObject
 from smartconnect.jobs.obs_dump.steps import IncarnationSteps, NamedUpload, Outcome, Step
 from smartconnect.kafka.errors import MetadataTooLarge, PartitionRefused, TransactionAborted
@@ -104,16 +104,24 @@ class Committer:
                     partition.in_transaction = False
 
     async def prove_ownership(self) -> None:
-        """A new epoch between two transactions: succeeds only if nobody newer exists (obs-dump.md §8, janitor)."""
+        """A transaction begun now and committed, with nothing in it: AddOffsetsToTxn is refused, without any effect, if somebody newer
+        exists (obs-dump.md §8, janitor). InitProducerId with our own epoch would prove the same, but a stale one aborts the
+        successor's open transaction before it is refused."""
         async with self._one_transaction:
-            await self._txn.renew()
+            while True:
+                try:
+                    await self._txn.add_offsets(self._group)
+                    await self._txn.end(commit=True)
+                    return
+                except TransactionAborted:
+                    continue
 
     async def commit_to(self, group: str, run: int, offsets: Mapping[TopicPartition, OffsetCommit]) -> None:
         """Commit offsets of another group of the task (an earlier run's): its entries are dropped that way."""
         async with self._one_transaction:
             while True:
                 try:
-                    await self._transact(group, run, offsets, {tp: NOTHING for tp in offsets})
+                    await self._transact(group, run, offsets, {tp: decode(commit.metadata) for tp, commit in offsets.items()})
                     return
                 except PartitionRefused as refused:
                     offsets = {tp: commit for tp, commit in offsets.items() if tp not in refused.partitions}
@@ -204,6 +212,8 @@ class Committer:
 def _freeze(partition: Partition) -> Due | None:
     """What of a partition can be committed now: prepared objects from the front, as many as the promise has room for; entries that are
     done are left out; without objects on their way, the position moves to where we have read."""
+    if partition.gone:
+        return None
     kept = tuple(pending for pending in partition.pending if not pending.done)
     objects = list(partition.replacements)
     for sealed in partition.sealed:

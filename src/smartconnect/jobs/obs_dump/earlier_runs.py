@@ -12,6 +12,7 @@ from smartconnect.jobs.obs_dump.connections import open_store
 from smartconnect.jobs.obs_dump.entries import Entry
 from smartconnect.jobs.obs_dump.finisher import Finished, Finisher
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition, group_name
+from smartconnect.jobs.obs_dump.steps import Step
 from smartconnect.kafka.groups import OffsetCommit
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.objectstore import StoreRefused
@@ -23,7 +24,7 @@ async def close_earlier_runs(inc: Incarnation, committer: Committer) -> None:
     for run in runs:
         positions = await inc.read_positions(run)
         named = {tp: position for tp, position in positions.items() if position.promise is not None and position.promise.entries}
-        await finish_entries(inc, run, named)
+        give_up(inc, run, await finish_entries(inc, run, named))
         if named:
             offsets = {tp: OffsetCommit(position.offset, position.leader_epoch) for tp, position in named.items()}
             await committer.commit_to(group_name(inc.context.task.id, run), run, offsets)
@@ -31,17 +32,23 @@ async def close_earlier_runs(inc: Incarnation, committer: Committer) -> None:
         await inc.context.ledger.close_runs(runs)
 
 
-async def finish_entries(inc: Incarnation, run: int, positions: Mapping[TopicPartition, ReadPosition]) -> None:
-    """Make visible what these positions name, in the bucket that they name; given up, with an event, where that bucket is gone."""
+async def finish_entries(
+    inc: Incarnation, run: int, positions: Mapping[TopicPartition, ReadPosition]
+) -> dict[TopicPartition, tuple[Entry, ...]]:
+    """Make visible what these positions name, in the bucket that they name. The entries that cannot appear any more: their upload was
+    removed from the store, or their bucket is gone; each with an event."""
+    lost = {}
     for tp, position in positions.items():
         assert position.promise is not None
-        for entry in position.promise.entries:
-            await _finish(inc, run, tp, entry)
+        missing = tuple([entry for entry in position.promise.entries if not await _appears(inc, run, tp, entry)])
+        if missing:
+            lost[tp] = missing
+    return lost
 
 
-async def _finish(inc: Incarnation, run: int, tp: TopicPartition, entry: Entry) -> None:
+async def _appears(inc: Incarnation, run: int, tp: TopicPartition, entry: Entry) -> bool:
     event = inc.context.ledger.event
-    lost = f"object {entry.key} of run {run} did not appear"
+    what = f"object {entry.key} of run {run} did not appear"
     try:
         if entry.bucket == inc.spec.bucket:
             finished = await inc.finisher.finish(entry, run, str(tp), None)
@@ -53,7 +60,15 @@ async def _finish(inc: Incarnation, run: int, tp: TopicPartition, entry: Entry) 
     except StoreRefused as refused:
         if refused.store_code != "NoSuchBucket":
             raise
-        event(Level.ERROR, "bucket_gone", f"{lost}: bucket {entry.bucket} is gone")
-        return
+        event(Level.ERROR, "bucket_gone", f"{what}: bucket {entry.bucket} is gone")
+        return False
     if finished is Finished.LOST:
-        event(Level.ERROR, "lost_upload", f"{lost}: its upload was removed from the store")
+        event(Level.ERROR, "lost_upload", f"{what}: its upload was removed from the store")
+    return finished is Finished.VISIBLE
+
+
+def give_up(inc: Incarnation, run: int, lost: Mapping[TopicPartition, tuple[Entry, ...]]) -> None:
+    """These entries are dropped with the next commit of their group, or with the group itself."""
+    for tp, entries in lost.items():
+        for entry in entries:
+            inc.steps.note_run(run, Step.SKIP_LOST, partition=str(tp), upload=entry.upload)

@@ -14,7 +14,10 @@ from smartconnect.jobs.obs_dump.budget import MemoryBudget
 from smartconnect.jobs.obs_dump.places import UploadPlaces
 from smartconnect.jobs.obs_dump.steps import StepLog
 from smartconnect.jobs.obs_dump.topic_watch import TopicWatch
+from smartconnect.kernels import BLOCK_BYTES, FreeBlocks
 from smartconnect.settings import InstanceSettings, ObsDumpSettings, ObsSettings
+
+_FREE_BYTES = 48 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class WorkerResources:
     part_places: UploadPlaces
     control_places: UploadPlaces
     joiners: ThreadPoolExecutor
+    blocks: FreeBlocks
     topics: TopicWatch
     steps: StepLog
 
@@ -52,6 +56,7 @@ def make_worker_resources(directory: Directory, clock: Clock, random: Random, st
         part_places=UploadPlaces(settings.parts_in_flight),
         control_places=UploadPlaces(settings.control_requests),
         joiners=ThreadPoolExecutor(max_workers=2, thread_name_prefix="join"),
+        blocks=FreeBlocks(_FREE_BYTES // BLOCK_BYTES),
         topics=TopicWatch(clock),
         steps=steps,
     )

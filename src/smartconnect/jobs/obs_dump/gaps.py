@@ -52,7 +52,7 @@ class Gaps:
         """The topic was deleted: what was not yet committed is not delivered."""
         if not partition.selected and not partition.fetching:
             return
-        partition.selected = False
+        partition.selected, partition.gone = False, True
         self._stop(partition)
         self._sealer.rewind(partition)
         self._note(
@@ -99,7 +99,7 @@ class Gaps:
     async def _restart_at_earliest(self, partition: Partition) -> None:
         found = await self._roster.earliest([partition.tp])
         self._jump(partition, found.get(partition.tp, 0))
-        partition.position = None
+        partition.position, partition.gone = None, False
         self._committer.want(partition)
 
     def _jump(self, partition: Partition, offset: int) -> None:

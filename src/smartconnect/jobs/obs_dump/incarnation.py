@@ -34,7 +34,6 @@ from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import BlockPool
 
-_FREE_BLOCKS = 64
 _UNSTABLE_AGAIN_S = (0.02, 1.0)
 
 
@@ -72,7 +71,7 @@ class Incarnation:
         resources = self.resources
         self.memory = resources.budget.join()
         self.part_places, self.control_places = resources.part_places.join(), resources.control_places.join()
-        self.pool = BlockPool(self.memory.charge, self.memory.credit, _FREE_BLOCKS)
+        self.pool = BlockPool(self.memory.charge, self.memory.credit, resources.blocks)
         self.calls = StoreCalls(self.clock, self.random, self.control_places)
         self.store = open_store(self.spec, resources.directory.obs(), self.clock, self.random)
         await self.store.__aenter__()
@@ -83,6 +82,7 @@ class Incarnation:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.crew.__aexit__(kind, error, trace)
+        await self.uploads.close()
         self.steps.note(Step.FENCED if isinstance(error, Fenced) else Step.STOPPED)
         await self.cluster.close()
         await self.store.__aexit__(None, None, None)

@@ -34,7 +34,6 @@ class Janitor:
     async def sweep(self) -> int:
         """One round; how many uploads were aborted."""
         inc, note = self._inc, self._inc.steps.note
-        live_before = set(inc.uploads.live)
         note(Step.JANITOR_LIST, Outcome.SENT)
         found = await self._list()
         note(Step.JANITOR_LIST, Outcome.OK, uploads=tuple(upload.upload_id for upload in found))
@@ -45,7 +44,7 @@ class Janitor:
         named = await self._named()
         aborted = 0
         for upload in found:
-            if upload.upload_id in named or upload.key in live_before or upload.key in inc.uploads.live:
+            if upload.upload_id in named or inc.uploads.is_live(upload.key, upload.upload_id):
                 continue
             await self._abort(upload)
             aborted += 1

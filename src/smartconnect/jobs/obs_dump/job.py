@@ -4,7 +4,8 @@ Each method only says which module does it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from random import Random
 
@@ -14,6 +15,7 @@ from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, Task, TaskConfig
+from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult, VerifySubject
 from smartconnect.engine.job import ParsedRequest
 from smartconnect.engine.unit import UnitContext, UnitRunner
 from smartconnect.jobs.obs_dump import checks, conflicts, planning, presentation, request, upkeep
@@ -22,6 +24,7 @@ from smartconnect.jobs.obs_dump.environment import Directory, WorkerResources, m
 from smartconnect.jobs.obs_dump.keeping import LONGEST_S, keep_alive_interval_s
 from smartconnect.jobs.obs_dump.runner import DumpRunner
 from smartconnect.jobs.obs_dump.steps import JsonStepLog, NullStepLog
+from smartconnect.jobs.obs_dump.verify.verifier import Verifier
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.timing import Timing
 
@@ -94,6 +97,18 @@ class ObsDumpJob:
     async def clean_task(self, task: Task, secrets: Mapping[str, Secret], units: Sequence[UnitName]) -> None:
         async with self._cluster(task.instance_id, "clean") as cluster:
             await upkeep.clean_task(cluster, task, units)
+
+    # For the command line
+
+    async def verify(self, subject: VerifySubject, request: VerifyRequest, result: VerifyResult) -> AsyncIterator[Finding]:
+        spec = self._spec(subject.task.config, subject.secrets)
+        async with (
+            self._cluster(subject.task.instance_id, "verify") as cluster,
+            open_store(spec, self._directory.obs(), self._clock, self._random) as store,
+            aclosing(Verifier(cluster, store, spec, subject, request, result).run()) as findings,
+        ):
+            async for finding in findings:
+                yield finding
 
     # Small parts
 

@@ -76,7 +76,8 @@ class Partition:
 
     `next_start` begins the range of the next object, so that ranges touch although offsets have holes; `position_start` is what that was
     when the position was committed. `replacements` are prepared uploads that redeliver lost ones. `waiting`: (source end, wall ms when it
-    was first seen) of what is not durable yet. `recommit`: commit even what has not changed. `blocked` stops this partition alone."""
+    was first seen) of what is not durable yet. `recommit`: commit even what has not changed. `gone`: its topic does not exist any more.
+    `blocked` stops this partition alone."""
 
     tp: TopicPartition
     read: int
@@ -86,6 +87,7 @@ class Partition:
     position_start: int = 0
     leader_epoch: int = -1
     selected: bool = True
+    gone: bool = False
     topic_id: UUID | None = None
     start_offset: int | None = None
     end_offset: int | None = None
@@ -124,6 +126,8 @@ class Partition:
     @property
     def settled(self) -> bool:
         """Nothing is on its way: no open or sealed object, nothing pending, and the position is where we have read."""
+        if self.gone:
+            return True
         return self.open is None and not self.sealed and not self.pending and not self.in_transaction and self.position == self.read
 
     def forget_uncommitted(self) -> list[OpenObject | SealedObject]:

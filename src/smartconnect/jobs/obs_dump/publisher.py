@@ -6,19 +6,22 @@ An entry that is visible is left out of the partition's next commit, or of one m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from smartconnect.domain.errors import Retryable
 from smartconnect.domain.obs_dump_spec import OnLostUpload
 from smartconnect.domain.progress import Level
+from smartconnect.domain.task import Reason
 from smartconnect.jobs.obs_dump.committer import Committer
 from smartconnect.jobs.obs_dump.finisher import Finished
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.redelivery import Redelivery
 from smartconnect.jobs.obs_dump.steps import Step
+from smartconnect.objectstore import KeyRefused, Part
 
 _DROP_WITHIN_S = 1.0
+_REST_S = (30.0, 300.0)
 
 
 class Publisher:
@@ -42,12 +45,26 @@ class Publisher:
                         f"entry of {partition.tp} names bucket {pending.entry.bucket}, the task another", code="foreign_bucket"
                     )
                 parts = pending.upload.ordered_parts() if pending.upload is not None else None
-                finished = await self._inc.finisher.finish(pending.entry, pending.run, str(partition.tp), parts)
+                finished = await self._finish(partition, pending, parts)
                 if finished is Finished.LOST and not await self._lost(partition, pending):
                     return
                 self._done(partition, pending, visible=finished is Finished.VISIBLE)
         finally:
             partition.publishing = False
+
+    async def _finish(self, partition: Partition, pending: PendingEntry, parts: Sequence[Part] | None) -> Finished:
+        """Ends only with an answer; a store that refuses this one key blocks the partition meanwhile."""
+        rest, longest = _REST_S
+        while True:
+            try:
+                finished = await self._inc.finisher.finish(pending.entry, pending.run, str(partition.tp), parts)
+            except KeyRefused as refused:
+                partition.blocked = Reason(refused.code, str(refused), since=self._inc.clock.now_ms())
+                await asyncio.sleep(rest)
+                rest = min(longest, rest * 2)
+            else:
+                partition.blocked = None
+                return finished
 
     def _done(self, partition: Partition, pending: PendingEntry, *, visible: bool) -> None:
         pending.done = True

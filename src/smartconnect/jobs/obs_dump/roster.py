@@ -63,7 +63,7 @@ class Roster:
                 changes.recreated.append(partition)
             elif not partition.selected:
                 partition.selected = True
-                changes.added.append(partition)
+                (changes.recreated if partition.gone else changes.added).append(partition)
             partition.topic_id = topic_id
         changes.added.extend(await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}))
         for tp, partition in self.partitions.items():

@@ -111,6 +111,8 @@ class MovingUnit:
             frame = await self._fetcher.next(min(_POLL_S, self._deadlines.next_in()))
             if frame is not None:
                 await self._take_in(frame)
+            elif self._inc.pool.out_bytes == 0:
+                self._inc.resources.blocks.trim()
             await self._follow_topics()
             self._cut_what_is_due()
             self._relieve_memory()
@@ -175,7 +177,12 @@ class MovingUnit:
         if len(intake.fetched.records) <= _INLINE_BYTES:
             return self._assembler.append(intake)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._inc.resources.joiners, self._assembler.append, intake)
+        joining = loop.run_in_executor(self._inc.resources.joiners, self._assembler.append, intake)
+        try:
+            return await asyncio.shield(joining)
+        except asyncio.CancelledError:
+            await asyncio.wait({joining})  # the thread still reads the frame and writes the blocks: neither may be given away yet
+            raise
 
     def _note_move(self, partition: Partition) -> None:
         """A stretch without records for us moved the reading point: commit that after one interval at the latest."""
@@ -302,6 +309,7 @@ class MovingUnit:
         self._ready_to_fetch(partition)
 
     def _topic_gone(self, partition: Partition) -> None:
+        partition.gone = True  # for the committer, at once; the rest is the loop's
         self._changes.append(Changes([], [], [partition]))
 
     def _too_large(self, partition: Partition) -> None:

@@ -10,7 +10,10 @@ How to log, so that the order of stamps tells what may have happened before what
   because of it*. No answer (timeout, disconnect, 5xx) is `LOST`. A call that is repeated is logged again, from `SENT`;
 * a local step is one line, `DONE`;
 * `run` is the run whose group the line is about: a unit that finishes the entries of an earlier run names that run;
-* after `FENCED` or `STOPPED` an incarnation logs nothing any more.
+* calls of the whole unit (OffsetFetch, AddOffsetsToTxn, EndTxn, …) name no partition. Two say more: TxnOffsetCommit is `SENT` once
+  for each partition, its answer is one line for all; OffsetFetch is `SENT` once, its answers are a line for each partition that
+  has a position, none for one that has not;
+* a call that was answered `FENCED` ends the incarnation with the step `FENCED`; after that, and after `STOPPED`, it logs nothing.
 """
 
 from __future__ import annotations

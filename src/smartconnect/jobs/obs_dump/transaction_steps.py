@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from smartconnect.jobs.obs_dump.steps import IncarnationSteps, Outcome, Step, StepFields
+from smartconnect.kafka.codes import FENCED, KafkaCode
 
 _OUTCOMES = {"sent": Outcome.SENT, "ok": Outcome.OK, "again": Outcome.BUSY, "lost": Outcome.LOST, "refused": Outcome.REFUSED}
-_FENCING = ("FENCED", "INVALID_PRODUCER", "INVALID_TXN_STATE")
 
 
 class TransactionSteps:
     """An `observe` for `TransactionalId`. `older`: the unit of an older plan whose id is being fenced.
 
-    The SENT line of TxnOffsetCommit is the committer's, which knows what is committed. Whether an EndTxn commits is said when it is sent."""
+    The SENT line of TxnOffsetCommit is the committer's, which knows what is committed. An EndTxn says when it is sent if it commits."""
 
     def __init__(self, steps: IncarnationSteps, older: str | None = None) -> None:
         self._steps, self._older = steps, older
@@ -25,10 +25,9 @@ class TransactionSteps:
             return
         if call == "end" and told == "sent":
             self._commits = bool(details["committed"])
-        outcome = _OUTCOMES[told]
-        if outcome is Outcome.REFUSED and str(details.get("code", "")).startswith(_FENCING):
+        outcome, step = _OUTCOMES[told], _step(call, commit=self._commits, older=self._older)
+        if outcome is Outcome.REFUSED and _is_fencing(step, str(details.get("code", ""))):
             outcome = Outcome.FENCED
-        step = _step(call, commit=self._commits, older=self._older)
         if step is Step.TXN_OFFSET_COMMIT and outcome is Outcome.SENT:
             return
         extra = StepFields() if self._older is None else StepFields(target=self._older)
@@ -36,6 +35,10 @@ class TransactionSteps:
         if isinstance(epoch, int) and outcome is Outcome.OK:
             extra["producer_epoch"] = epoch
         self._steps.note(step, outcome, **extra)
+
+
+def _is_fencing(step: Step, code: str) -> bool:
+    return code in {fencing.name for fencing in FENCED} or (step is Step.END_COMMIT and code == KafkaCode.INVALID_TXN_STATE.name)
 
 
 def _step(call: str, *, commit: bool, older: str | None) -> Step:

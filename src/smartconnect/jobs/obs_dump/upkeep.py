@@ -11,8 +11,8 @@ from smartconnect.domain.planning import UnitName, transactional_id
 from smartconnect.domain.task import Task
 from smartconnect.engine.unit import UnitContext
 from smartconnect.jobs.obs_dump.committer import Committer, CommitterEvents
-from smartconnect.jobs.obs_dump.earlier_runs import close_earlier_runs, finish_entries
-from smartconnect.jobs.obs_dump.entries import Promise, encode
+from smartconnect.jobs.obs_dump.earlier_runs import close_earlier_runs, finish_entries, give_up
+from smartconnect.jobs.obs_dump.entries import Entry, Promise, encode
 from smartconnect.jobs.obs_dump.environment import WorkerResources
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition, group_name
 from smartconnect.jobs.obs_dump.janitor import Janitor
@@ -29,9 +29,10 @@ async def keep_alive(context: UnitContext, spec: ObsDumpSpec, resources: WorkerR
         committer = _committer(inc)
         await close_earlier_runs(inc, committer)
         ours = {tp: position for tp, position in positions.items() if position.promise is not None}
-        await finish_entries(inc, context.task.run, ours)
+        lost = await finish_entries(inc, context.task.run, ours)
         if ours:
-            await committer.commit_to(inc.group, context.task.run, {tp: _kept(position) for tp, position in ours.items()})
+            kept = {tp: _kept(position, lost.get(tp, ())) for tp, position in ours.items()}
+            await committer.commit_to(inc.group, context.task.run, kept)
 
 
 async def clean_unit(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResources) -> None:
@@ -40,7 +41,8 @@ async def clean_unit(context: UnitContext, spec: ObsDumpSpec, resources: WorkerR
         positions = await inc.take_over()
         committer = _committer(inc)
         await close_earlier_runs(inc, committer)
-        await finish_entries(inc, context.task.run, {tp: p for tp, p in positions.items() if p.promise is not None})
+        named = {tp: position for tp, position in positions.items() if position.promise is not None}
+        give_up(inc, context.task.run, await finish_entries(inc, context.task.run, named))
         roster = Roster(inc, Known(positions, {}, {}))
         await Janitor(inc, roster, committer).sweep()
 
@@ -52,11 +54,10 @@ async def clean_task(cluster: Cluster, task: Task, units: Sequence[UnitName]) ->
     await delete_groups(cluster, [group_name(task.id, run) for run in range(1, task.run + 1)])
 
 
-def _kept(position: ReadPosition) -> OffsetCommit:
-    """The same position with nothing pending: its entries are visible now."""
+def _kept(position: ReadPosition, lost: tuple[Entry, ...]) -> OffsetCommit:
+    """The same position; what became visible is pending no more, what was lost waits for the task to move again."""
     assert position.promise is not None
-    start = position.promise.next_start
-    return OffsetCommit(position.offset, position.leader_epoch, encode(Promise((), start)))
+    return OffsetCommit(position.offset, position.leader_epoch, encode(Promise(lost, position.promise.next_start)))
 
 
 def _committer(inc: Incarnation) -> Committer:

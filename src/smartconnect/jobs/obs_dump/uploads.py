@@ -26,14 +26,24 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True, slots=True)
 class UploadTools:
-    """What all uploads of a unit share. `live` holds the keys of objects on their way: the janitor leaves them alone."""
+    """What all uploads of a unit share. `running`: objects on their way, until they are visible or given up; the janitor leaves them
+    alone."""
 
     store: ObjectStore
     calls: StoreCalls
     places: UnitPlaces
     pool: BlockPool
     steps: IncarnationSteps
-    live: set[str]
+    running: set[ObjectUpload]
+
+    def is_live(self, key: str, upload_id: str) -> bool:
+        """Is this an upload of ours on its way, or may it be one whose Create is not answered yet?"""
+        return any(upload.upload_id == upload_id or (not upload.upload_id and upload.key == key) for upload in self.running)
+
+    async def close(self) -> None:
+        """Stop whatever is on the wire; what it reached in the store is left as it is."""
+        tasks = [task for upload in tuple(self.running) for task in upload.forget()]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class ObjectUpload:
         self._created: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failed = False
-        tools.live.add(self.key)
+        tools.running.add(self)
 
     def add_part(self, views: list[memoryview], whole: Mapping[str, str] | None = None) -> None:
         """Begin to upload the next part; its memory is given back whatever happens. `whole`: metadata to add if this part is all."""
@@ -85,11 +95,13 @@ class ObjectUpload:
         size = sum(part.size for part in self.parts.values())
         return Entry(bucket, self.key, self.upload_id, len(self.parts), size, start, end)
 
-    def forget(self) -> None:
-        """The object is not on its way any more: visible, or given up and left to the janitor."""
-        self._tools.live.discard(self.key)
-        for task in (*self._tasks, *filter(None, [self._created])):
+    def forget(self) -> list[asyncio.Task[None]]:
+        """The object is not on its way any more: visible, or given up and left to the janitor. The tasks that this cancels."""
+        self._tools.running.discard(self)
+        tasks = [task for task in (*self._tasks, self._created) if task is not None and not task.done()]
+        for task in tasks:
             task.cancel()
+        return tasks
 
     def _part_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed:
@@ -120,9 +132,7 @@ class ObjectUpload:
         tools, wished, number = self._tools, self.key, 1
         while await tools.calls.control(lambda: tools.store.head(self.key)) is not None:
             number += 1
-            tools.live.discard(self.key)
             self.key = nth_name(wished, number)
-            tools.live.add(self.key)
 
     async def _put(self, number: int, views: Sequence[memoryview]) -> Part:
         async with self._tools.places.place():

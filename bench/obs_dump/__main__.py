@@ -1,0 +1,113 @@
+"""`python -m bench.obs_dump`: for each topic, fill it, dump it with our service, count every id in the bucket, do the same with Bento, and
+set both against the targets of the specification. Exit code 1 if a record of ours is missing, twice, or out of order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.obs_dump import bento, count, data, idle, ours, report
+from bench.obs_dump.data import Case
+from bench.obs_dump.report import Compared, Side
+from bench.obs_dump.stage import Stage, set_up
+from smartconnect.kernels import Codec
+
+_DEFAULT: Final = {100: 8_000_000, 1024: 1_500_000}
+_FULL: Final = {100: 24_000_000, 1024: 4_000_000}
+_IDLE_PARTITIONS: Final = {False: 18 * 8, True: 5000}
+_CODECS: Final = {codec.name.lower(): codec for codec in (Codec.NONE, Codec.LZ4, Codec.ZSTD)}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for. `peer` False: our side alone. `records`: value size → records."""
+
+    records: dict[int, int]
+    codecs: list[Codec]
+    workers: int
+    peer: bool
+    idle_partitions: int
+    idle_s: float
+
+
+def main() -> int:
+    options = _parse()
+    program = bento.program() if options.peer else None
+    compared, resting = asyncio.run(_run(options, program))
+    report.show(compared, resting)
+    path = report.store(compared, resting, " ".join(["python -m bench.obs_dump", *sys.argv[1:]]))
+    print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name}")
+    return 0 if all(one.ours.count.perfect for one in compared) else 1
+
+
+async def _run(options: Options, program: Path | None) -> tuple[list[Compared], idle.Idle | None]:
+    cases = [Case(size, records, codec) for codec in options.codecs for size, records in options.records.items()]
+    async with set_up() as stage:
+        compared = [await _compare(stage, case, options.workers, program) for case in cases]
+    if not options.idle_s:
+        return compared, None
+    async with set_up() as stage:
+        _say(f"idle: {idle.TASKS} tasks, {options.idle_s:.0f} s")
+        return compared, await idle.measure(stage, options.workers, options.idle_partitions, options.idle_s)
+
+
+async def _compare(stage: Stage, case: Case, workers: int, program: Path | None) -> Compared:
+    _say(f"{case.name}: writing {case.per_partition * data.PARTITIONS:,} records")
+    stored = await data.fill(stage.cluster, case)
+    bucket = stage.make_bucket(f"ours-{case.topic}")
+    _say(f"{case.name}: ours")
+    mine = await _counted(case, bucket, await ours.dump(stage, case, bucket, workers))
+    theirs = None
+    if program is not None:
+        bucket = stage.make_bucket(f"bento-{case.topic}")
+        _say(f"{case.name}: Bento")
+        theirs = await _counted(case, bucket, await bento.dump(stage, case, bucket, program))
+    return Compared(case, stored, mine, theirs)
+
+
+async def _counted(case: Case, bucket: Path, measured: report.Measured) -> Side:
+    """Count, then make room."""
+    _say(f"{case.name}: {measured.wall_s:.1f} s, {measured.cpu_s:.1f} CPU s; counting every id")
+    result = await asyncio.to_thread(count.count, bucket, case)
+    await asyncio.to_thread(shutil.rmtree, bucket)
+    return Side(measured, result)
+
+
+def _parse() -> Options:
+    parser = argparse.ArgumentParser(prog="python -m bench.obs_dump", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="24 M x 100 B, 4 M x 1 KiB, 5,000 idle partitions")
+    parser.add_argument("--records-100", type=int, help="records of 100 B; 0: none")
+    parser.add_argument("--records-1024", type=int, help="records of 1 KiB; 0: none")
+    parser.add_argument("--codec", action="append", choices=sorted(_CODECS), help="may be given several times (default: lz4)")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--alone", action="store_true", help="our side only")
+    parser.add_argument("--idle", type=float, default=0.0, metavar="SECONDS", help="also measure 18 idle tasks for so long")
+    parser.add_argument("--idle-partitions", type=int)
+    given = parser.parse_args()
+    records = dict(_FULL if given.full else _DEFAULT)
+    for size, wanted in ((100, given.records_100), (1024, given.records_1024)):
+        if wanted is not None:
+            records[size] = wanted // data.PARTITIONS * data.PARTITIONS
+    return Options(
+        records={size: number for size, number in records.items() if number},
+        codecs=[_CODECS[name] for name in given.codec or ["lz4"]],
+        workers=given.workers,
+        peer=not given.alone,
+        idle_partitions=given.idle_partitions or _IDLE_PARTITIONS[given.full],
+        idle_s=given.idle,
+    )
+
+
+def _say(text: str) -> None:
+    print(f"{text} (load {os.getloadavg()[0]:.1f})", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
