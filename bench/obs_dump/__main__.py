@@ -17,6 +17,7 @@ from bench.obs_dump import bento, count, data, idle, ours, report
 from bench.obs_dump.data import Case
 from bench.obs_dump.report import Compared, Side
 from bench.obs_dump.stage import Stage, set_up
+from bench.obs_dump.watching import Measured
 from smartconnect.kernels import Codec
 
 _DEFAULT: Final = {100: 8_000_000, 1024: 1_500_000}
@@ -72,7 +73,7 @@ async def _compare(stage: Stage, case: Case, workers: int, program: Path | None)
     return Compared(case, stored, mine, theirs)
 
 
-async def _counted(case: Case, bucket: Path, measured: report.Measured) -> Side:
+async def _counted(case: Case, bucket: Path, measured: Measured) -> Side:
     """Count, then make room."""
     _say(f"{case.name}: {measured.wall_s:.1f} s, {measured.cpu_s:.1f} CPU s; counting every id")
     result = await asyncio.to_thread(count.count, bucket, case)

@@ -5,6 +5,7 @@ value by value.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,15 @@ class Count:
 def objects(bucket: Path) -> list[Path]:
     """The visible objects; the server's own folders begin with a dot."""
     return [path for path in bucket.rglob("*") if path.is_file() and not path.relative_to(bucket).parts[0].startswith(".")]
+
+
+def stored_bytes(bucket: Path) -> int:
+    """Of all that lies there, parts of unfinished uploads included."""
+    total = 0
+    for path in bucket.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a part that became an object meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def count(bucket: Path, case: Case) -> Count:

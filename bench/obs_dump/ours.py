@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench.obs_dump.count import stored_bytes
 from bench.obs_dump.data import Case
 from bench.obs_dump.stage import Stage
 from bench.obs_dump.watching import Measured, Watch
@@ -71,19 +72,22 @@ class Service:
 
 async def dump(stage: Stage, case: Case, bucket: Path, workers: int) -> Measured:
     """The whole topic into the bucket. The last object of each partition is cut by `flush_size`, not by the clock: all of them are equal
-    and none larger than the default allows."""
+    and none larger than the default allows. From RUNNING; the notes say what it is from the call that creates the task."""
     per_object = case.per_partition // -(-case.per_partition // MOST_RECORDS)
     async with serve(stage, stage.folder / f"service-{bucket.name}", workers) as service:
-        watch, begun = Watch(service.pid, stage.others, from_birth=False), time.monotonic()
+        whole = Watch(service.pid, stage.others, from_birth=False)
         task = await service.create(stage, bucket.name, case.topic, flush_size=per_object)
-        running = asyncio.create_task(service.until(task, status="RUNNING"))
-        running.add_done_callback(lambda _: notes.update(running_after_s=time.monotonic() - begun))
-        notes: dict[str, float] = {}
+        await service.until(task, status="RUNNING")
+        watch, before = Watch(service.pid, stage.others, from_birth=False), stored_bytes(bucket)
         measured = await watch.until_visible(bucket, case, last_newline=True)
-        await running
+        with_start = whole.measured()
         progress = await service.until(f"{task}/progress", lag_records=0, phase="dumping")
-        notes["retries"] = progress["counters"].get("retries", 0)
-        measured.notes = notes
+    measured.notes = {
+        "wall_from_create_s": with_start.wall_s,
+        "cpu_from_create_s": with_start.cpu_s,
+        "stored_before_running_mb": before / 1e6,
+        "retries": progress["counters"].get("retries", 0),
+    }
     return measured
 
 

@@ -52,14 +52,15 @@ class Watch:
                 size, grown = seen, now
             elif now - grown > _STANDSTILL_S:
                 raise SandboxFailed(f"the bucket has had {size} of {case.total_bytes} bytes for {_STANDSTILL_S:.0f} s")
-        return self._measured(time.monotonic() - self._begun)
+        return self.measured()
 
-    def _measured(self, wall_s: float) -> Measured:
+    def measured(self) -> Measured:
+        """Until now. Raises SandboxFailed if a process has ended."""
         usages = family(self._root)
         if not self._pids <= set(usages):
             raise SandboxFailed("a process ended during the measurement; its CPU is not known")
         return Measured(
-            wall_s=wall_s,
+            wall_s=time.monotonic() - self._begun,
             cpu_s=sum(usage.cpu_s for usage in usages.values()) - self._cpu,
             peak_mib={f"{usage.role} {number}": round(usage.peak_mib, 1) for number, usage in enumerate(usages.values())},
             others_cpu_s={name: cpu - self._others_cpu[name] for name, cpu in cpu_of(self._others).items()},

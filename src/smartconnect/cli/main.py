@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-from smartconnect.cli import keys, sandbox, serve, verify, version
+from smartconnect.cli import doctor, keys, positions, sandbox, serve, verify, version
 from smartconnect.cli.demo import register as demo
 from smartconnect.cli.tasks import commands as tasks
 from smartconnect.domain.errors import SettingsInvalid, SmartConnectError
@@ -23,7 +23,9 @@ _GROUPS: Final[tuple[Callable[[typer.Typer], None], ...]] = (
     sandbox.register,
     demo.register,
     tasks.register,
+    positions.register,
     verify.register,
+    doctor.register,
     keys.register,
     version.register,
 )

@@ -31,7 +31,7 @@ class TaskUnknown(SmartConnectError):
 async def opened(config: Path) -> AsyncIterator[tuple[Settings, Registry]]:
     """The settings, and the registry that they name."""
     settings = load(config)
-    _check_exists(settings)
+    check_registry_exists(settings)
     registry = await open_registry(settings)
     try:
         yield settings, registry
@@ -39,7 +39,7 @@ async def opened(config: Path) -> AsyncIterator[tuple[Settings, Registry]]:
         await registry.close()
 
 
-def _check_exists(settings: Settings) -> None:
+def check_registry_exists(settings: Settings) -> None:
     """Opening makes a new registry where there is none; a command that only looks at tasks must not."""
     url = settings.registry.url
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():

@@ -86,7 +86,7 @@ async def _verify(config: Path, which: tuple[str, str], request: VerifyRequest, 
             raise NotVerified(f"tasks of the kind {task.kind} cannot be verified in this version")
         subject = await _subject(registry, task)
         result = VerifyResult()
-        async with aclosing(job.verify(subject, request, result)) as findings:  # type: ignore[type-var]  # an async generator behind a Protocol
+        async with aclosing(job.verify(subject, request, result)) as findings:
             async for finding in findings:
                 print(json.dumps(asdict(finding) | {"wrong": finding.wrong}) if as_json else _line(finding), flush=True)
         print(json.dumps(_summary(task, result)) if as_json else _told(task, result, deep=request.deep))

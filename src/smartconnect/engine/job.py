@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName
+from smartconnect.domain.positions import PositionChange, PositionMoved, PositionRow
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, Task, TaskConfig
@@ -82,5 +83,19 @@ class Job(Protocol):
 class VerifiableJob(Protocol):
     """A kind of task whose target can be held against its source, beside the running task and without touching either."""
 
-    def verify(self, subject: VerifySubject, request: VerifyRequest, result: VerifyResult) -> AsyncIterator[Finding]:
+    def verify(self, subject: VerifySubject, request: VerifyRequest, result: VerifyResult) -> AsyncGenerator[Finding, None]:
         """Everything found, as it is found; `result` counts what was looked at. Bounded memory."""
+
+
+@runtime_checkable
+class PositionedJob(Protocol):
+    """A kind of task that keeps a position for each partition, which can be shown and moved by hand."""
+
+    async def positions(self, task: Task, secrets: Mapping[str, Secret]) -> Sequence[PositionRow]:
+        """Reads only; the task may run."""
+
+    def unit_of(self, plan: int, units_each: int, topic: str, partition: int) -> UnitName:
+        """Who owns the partition in this plan."""
+
+    async def move_position(self, context: UnitContext, change: PositionChange) -> PositionMoved:
+        """A short incarnation: take over, finish what was promised, commit the new position, stop. The task is paused."""

@@ -1,15 +1,21 @@
 """Official SDKs, unmodified, against the API over HTTP (api.md §10.1): every operation they have, every field back as sent, errors with
-code and request id. The same session runs against the whole product in the end-to-end tests.
+code and request id. Once against the API alone, once against the whole product with a real Kafka and a real store, where every status on
+the way must be one that a polling client expects (§9).
 """
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from smartconnect.sandbox.kafka import KafkaCluster
+from smartconnect.sandbox.s3 import S3Server
 from tests.integration.api.serving import Served
 from tests.support.sdk_env import SDK_VERSIONS, run_in_sdk
+from tests.support.service import Service, ServiceOptions
 from tests.unit.api.kit import DISABLED_INSTANCE, INSTANCE, PROJECT
 
 SESSION = Path(__file__).with_name("sdk_session.py")
@@ -35,36 +41,67 @@ ALWAYS = {
 pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.mark.parametrize("version", SDK_VERSIONS)
-def test_every_operation_of_the_sdk_works(api: Served, version: str) -> None:
-    sink = {
-        "access_key": "AK",
-        "secret_key": "SK",
-        "obs_bucket_name": "obs_bucket",
-        "obs_path": "sdk",
-        "consumer_strategy": "earliest",
-        "destination_file_type": "TEXT",
-        "deliver_time_interval": 60,
-        "partition_format": "yyyy/MM/dd",
-        "record_delimiter": "\\n",
-        "store_keys": False,
-    }
-    answer = run_in_sdk(
-        version,
-        SESSION,
-        {
-            "endpoint": api.url,
-            "project": PROJECT,
-            "access_key": "AK-EXAMPLE",
-            "secret_key": "SK-EXAMPLE",
-            "instance": INSTANCE,
-            "disabled_instance": DISABLED_INSTANCE,
-            "sink": sink,
-            "topic": "orders",
-            "prefix": "sdk",
-            "running": False,
-        },
-    )
+SINK = {
+    "access_key": "AK",
+    "secret_key": "SK",
+    "obs_bucket_name": "obs_bucket",
+    "obs_path": "sdk",
+    "consumer_strategy": "earliest",
+    "destination_file_type": "TEXT",
+    "deliver_time_interval": 60,
+    "partition_format": "yyyy/MM/dd",
+    "record_delimiter": "\\n",
+    "store_keys": False,
+}
+
+
+class SignedService(Service):
+    """The product with an access key and an instance that is not enabled."""
+
+    def _settings(self) -> str:
+        return f"""{super()._settings()}
+[[api.access_keys]]
+access_key = "AK-EXAMPLE"
+secret_key = "SK-EXAMPLE"
+project_ids = ["*"]
+[[instances]]
+id = "{DISABLED_INSTANCE}"
+project_id = "{PROJECT}"
+bootstrap_servers = "{self.options.bootstrap_servers}"
+connector_enabled = false
+"""
+
+
+def run_session(version: str, given: dict[str, Any]) -> None:
+    """One whole session; every operation that this version has was called."""
+    common = {"project": PROJECT, "access_key": "AK-EXAMPLE", "secret_key": "SK-EXAMPLE", "disabled_instance": DISABLED_INSTANCE}
+    answer = run_in_sdk(version, SESSION, {**common, "prefix": "sdk", **given})
     called = {name for name in answer["called"] if " " not in name}
     assert called == ALWAYS | SINCE_147 - set(answer["missing"])
     assert (answer["missing"] == []) == (version != SDK_VERSIONS[0])
+
+
+@pytest.mark.parametrize("version", SDK_VERSIONS)
+def test_every_operation_of_the_sdk_works(api: Served, version: str) -> None:
+    given = {"endpoint": api.url, "instance": INSTANCE, "sink": SINK, "topic": "orders", "running": False}
+    run_session(version, given)
+
+
+@pytest.mark.parametrize("version", SDK_VERSIONS)
+async def test_every_operation_of_the_sdk_works_on_the_whole_product(
+    tmp_path: Path, kafka: KafkaCluster, s3: S3Server, bucket: str, topic: str, version: str
+) -> None:
+    service = SignedService(tmp_path, ServiceOptions(kafka.bootstrap_servers, s3))
+    keys = {"access_key": s3.access_key, "secret_key": s3.secret_key, "obs_bucket_name": bucket}
+    try:
+        await service.start()
+        given = {
+            "endpoint": f"http://127.0.0.1:{service.port}",
+            "instance": service.options.instance_id,
+            "sink": {**SINK, **keys},
+            "topic": topic,
+            "running": True,
+        }
+        await asyncio.to_thread(run_session, version, given)
+    finally:
+        await service.stop()

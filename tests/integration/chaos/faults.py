@@ -47,10 +47,12 @@ async def _crash(field: Field, arm: Callable[[Aim], object]) -> None:
 
 async def _revive(field: Field) -> None:
     """The parent starts killed workers again, but ever more slowly; so every third time it dies as well."""
+    dead = field.tail.follow().begun()
     field.done["crashes"] += 1
     if field.done["crashes"] % 3 == 0:
+        field.forget_faults()
         await field.replace_everything()
-    await field.recovered()
+    await field.recovered(dead)
 
 
 async def crash_at_create(field: Field) -> None:
@@ -136,9 +138,9 @@ async def _zombie_at(field: Field, operation: Operation, row: str) -> None:
 async def _wake_late(field: Field, row: str, gate: Gate[StoreExchange] | None) -> None:
     field.done["zombies"] += 1
     field.forget_faults()
-    before = field.tail.follow().zombies[row]
+    before, frozen = field.tail.follow().zombies[row], field.tail.begun()
     await field.replace_everything()
-    await field.recovered()
+    await field.recovered(frozen)
     if gate is not None:
         gate.release()
     woken = field.thaw()
@@ -157,8 +159,9 @@ async def freeze_for_a_moment(field: Field) -> None:
 
 async def freeze_until_replaced(field: Field) -> None:
     """Longer than the parent's patience: it kills them and starts others."""
+    frozen = field.tail.follow().begun()
     field.freeze_workers()
-    await field.recovered()
+    await field.recovered(frozen)
     field.frozen.clear()
 
 

@@ -4,6 +4,7 @@ and revive its processes. Guarantees that nothing frozen or killed is left behin
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -31,6 +32,7 @@ class Field:
     tail: StepTail
     frozen: list[int] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
+    starting: asyncio.Task[None] | None = None
 
     def kill_workers(self) -> None:
         """kill -9 of every worker, now."""
@@ -43,10 +45,18 @@ class Field:
         self.frozen += pids
 
     async def replace_everything(self) -> None:
-        """kill -9 of the parent and of all that is not frozen; a new parent starts new workers, the frozen ones stay."""
+        """kill -9 of the parent and of all that is not frozen; a new parent starts new workers, the frozen ones stay. Does not wait
+        for the API: the workers do not either."""
+        await self.started()
         self.service.kill_parent()
         _signal([pid for pid in self.service.pids() if pid not in self.frozen], signal.SIGKILL)
-        await self.service.start()
+        self.starting = asyncio.create_task(self.service.start())
+        await asyncio.sleep(0)
+
+    async def started(self) -> None:
+        """Until the service answers again."""
+        if self.starting is not None:
+            await self.starting
 
     def thaw(self) -> list[int]:
         """SIGCONT of what is frozen. Returns who was woken."""
@@ -58,9 +68,8 @@ class Field:
         """Until these processes have ended by themselves."""
         await eventually(lambda: not any(map(_lives, pids)), within_s, what=f"the woken processes {pids} end")
 
-    async def recovered(self) -> None:
-        """New incarnations of all units, each of which makes objects appear."""
-        before = self.tail.follow().begun()
+    async def recovered(self, before: dict[str, str]) -> None:
+        """New incarnations of all units (other than `before`, see `StepTail.begun`), each of which makes objects appear."""
         self.forget_faults()
 
         def all_new() -> bool:
@@ -88,6 +97,8 @@ class Field:
     def bury(self) -> None:
         """End whatever is still frozen, whatever happened."""
         _signal(self.frozen, signal.SIGKILL)
+        if self.starting is not None:
+            self.starting.cancel()
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:

@@ -216,6 +216,7 @@ ACTIONS = st.sampled_from(
 @example(story=["settle", "units=3", "settle", "units=2", "settle"], last="run")
 @example(story=["settle", "kill 0", "settle", "start 0", "wait", "wait", "settle"], last="pause")
 @example(story=["settle", "restart", "units=1", "settle", "kill 1", "restart", "settle"], last="delete")
+@example(story=["settle", "kill 0", "kill 1", "units=3", "start 0", "start 1", "settle"], last="run")
 @given(story=st.lists(ACTIONS, min_size=1, max_size=12), last=st.sampled_from(["run", "pause", "delete"]))
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.timeout(600)

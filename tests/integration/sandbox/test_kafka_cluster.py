@@ -75,6 +75,7 @@ async def test_mutual_tls_knows_the_client_by_its_certificate() -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 async def test_three_nodes_lose_one_and_get_it_back() -> None:
     async with kafka_cluster(KafkaOptions(nodes=3, racks=("a", "b", "c"))) as cluster:
         assert brokers(cluster.bootstrap_servers) == 3
@@ -106,6 +107,7 @@ async def test_frozen_node_answers_again_when_it_is_thawed() -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["3.9.1", "3.3.2"])
 async def test_older_kafka_starts_with_its_own_way_of_formatting(version: str) -> None:
     async with kafka_cluster(KafkaOptions(version=version)) as cluster:

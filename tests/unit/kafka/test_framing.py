@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from smartconnect.domain.errors import MalformedData
 from smartconnect.kafka.framing import HEAD, FrameReader
 
-bodies = st.lists(st.one_of(st.binary(min_size=4, max_size=40), st.binary(min_size=4000, max_size=9000)), max_size=8)
+
+def body(size: int, first: int) -> bytes:
+    return bytes((first + number) % 251 for number in range(size))
+
+
+sizes_of_frames = st.integers(4, 40) | st.integers(HEAD - 100, 2 * HEAD)
+bodies = st.lists(st.builds(body, sizes_of_frames, st.integers(0, 250)), max_size=8)
 
 
 def feed(reader: FrameReader, stream: bytes, sizes: list[int]) -> list[bytes]:

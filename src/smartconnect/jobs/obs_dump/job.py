@@ -4,21 +4,24 @@ Each method only says which module does it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from random import Random
 
+from fastcrc import crc32
+
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
-from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName
+from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName, unit_index
+from smartconnect.domain.positions import PositionChange, PositionMoved, PositionRow
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, Task, TaskConfig
 from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult, VerifySubject
 from smartconnect.engine.job import ParsedRequest
 from smartconnect.engine.unit import UnitContext, UnitRunner
-from smartconnect.jobs.obs_dump import checks, conflicts, planning, presentation, request, upkeep
+from smartconnect.jobs.obs_dump import checks, conflicts, planning, positions, presentation, request, upkeep
 from smartconnect.jobs.obs_dump.connections import open_cluster, open_store
 from smartconnect.jobs.obs_dump.environment import Directory, WorkerResources, make_worker_resources
 from smartconnect.jobs.obs_dump.keeping import LONGEST_S, keep_alive_interval_s
@@ -100,7 +103,7 @@ class ObsDumpJob:
 
     # For the command line
 
-    async def verify(self, subject: VerifySubject, request: VerifyRequest, result: VerifyResult) -> AsyncIterator[Finding]:
+    async def verify(self, subject: VerifySubject, request: VerifyRequest, result: VerifyResult) -> AsyncGenerator[Finding, None]:
         spec = self._spec(subject.task.config, subject.secrets)
         async with (
             self._cluster(subject.task.instance_id, "verify") as cluster,
@@ -109,6 +112,16 @@ class ObsDumpJob:
         ):
             async for finding in findings:
                 yield finding
+
+    async def positions(self, task: Task, secrets: Mapping[str, Secret]) -> Sequence[PositionRow]:
+        async with self._cluster(task.instance_id, "positions") as cluster:
+            return await positions.show(cluster, task.id, task.run, self._spec(task.config, secrets))
+
+    def unit_of(self, plan: int, units_each: int, topic: str, partition: int) -> UnitName:
+        return UnitName(planning.PREFIX, plan, unit_index(crc32.iscsi(topic.encode()), partition, units_each))
+
+    async def move_position(self, context: UnitContext, change: PositionChange) -> PositionMoved:
+        return await positions.move(context, self._spec_of(context), _resources(context), change)
 
     # Small parts
 

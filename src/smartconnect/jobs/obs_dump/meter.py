@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
 from smartconnect.domain.clock import Clock
+from smartconnect.domain.errors import PartitionBlocked
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.progress import Level, PartitionProgress, PartitionState, Progress
+from smartconnect.domain.task import Reason
 from smartconnect.engine.unit import UnitContext
 from smartconnect.jobs.obs_dump.assembler import Assembler
 from smartconnect.jobs.obs_dump.partition import Partition
@@ -115,7 +117,7 @@ class Meter:
             partitions=PartitionRows(partitions, self._spec, now),
             partitions_version=sum((partition.position or 0) + (partition.end_offset or 0) for partition in partitions),
             blocked_version=sum(hash(partition.tp) for partition in partitions if partition.blocked is not None),
-            reason=inc.calls.reason() if inc is not None else None,
+            reason=(inc.calls.reason() if inc is not None else None) or _blocked(partitions),
         )
 
     def _enter(self, phase: str) -> None:
@@ -168,6 +170,16 @@ def saw_end(partition: Partition, high_watermark: int, now_ms: int) -> None:
             kept = list(partition.waiting)
             partition.waiting.clear()
             partition.waiting.extend(kept[::2] if len(kept) % 2 else (*kept[::2], kept[-1]))
+
+
+def _blocked(partitions: Sequence[Partition]) -> Reason | None:
+    """What the unit as a whole says while some of its partitions stand still."""
+    reasons = [partition.blocked for partition in partitions if partition.blocked is not None]
+    if not reasons:
+        return None
+    first = min(reasons, key=lambda reason: reason.since)
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return Reason(PartitionBlocked.code, first.message + more, since=first.since)
 
 
 def _lag(partition: Partition) -> int | None:

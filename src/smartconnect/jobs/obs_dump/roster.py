@@ -6,6 +6,7 @@ later lose nothing. A partition whose position the registry knows but the group 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID
@@ -45,11 +46,16 @@ class Roster:
         self._inc, self._known = inc, known
         self.partitions: dict[TopicPartition, Partition] = {}
         self._looked = False
+        self._one_look = asyncio.Lock()
         for tp, position in known.positions.items():
             self.partitions[tp] = self._with_position(tp, position)
 
     async def look(self, max_age_s: float) -> Changes:
-        """Ask which topics there are and take up what is new. The first look makes the roster complete."""
+        """Ask which topics there are and take up what is new; one look at a time. The first one makes the roster complete."""
+        async with self._one_look:
+            return await self._look(max_age_s)
+
+    async def _look(self, max_age_s: float) -> Changes:
         inc = self._inc
         names = inc.spec.topics or None
         metadata = await inc.resources.topics.look(inc.instance, names, max_age_s=max_age_s)

@@ -5,7 +5,7 @@ partition, and with `deep` every byte.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from smartconnect.domain.errors import MalformedData
@@ -49,7 +49,7 @@ class Verifier:
     request: VerifyRequest
     result: VerifyResult = field(default_factory=VerifyResult)
 
-    async def run(self) -> AsyncIterator[Finding]:
+    async def run(self) -> AsyncGenerator[Finding, None]:
         """Everything found, as it is found."""
         known = {run: await self._positions(run) for run in range(1, self.subject.task.run + 1)}
         topics = await self._topics(known)
