@@ -40,10 +40,17 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
-        logs = [str(log) for folder in _kept_for(item, call.start) for log in sorted(folder.rglob("server.log"))]
+        logs = [str(log) for folder in _kept_for(item, call.start) for log in _logs_below(folder)]
         if logs:
             report.sections.append(("Logs of the services (kept)", "\n".join(logs)))
     return report
+
+
+def _logs_below(folder: Path) -> list[Path]:
+    """Servers may still run, and remove folders of their own while we look."""
+    return sorted(
+        Path(where, "server.log") for where, _, files in os.walk(folder, onerror=lambda error: None) if "server.log" in files
+    )
 
 
 def _kept_for(item: pytest.Item, started: float) -> list[Path]:

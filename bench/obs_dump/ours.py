@@ -17,7 +17,7 @@ from bench.obs_dump.count import stored_bytes
 from bench.obs_dump.data import Case
 from bench.obs_dump.stage import Stage
 from bench.obs_dump.watching import Measured, Watch
-from smartconnect.cli.client import ApiClient, ApiUnreachable, Token, instance_path
+from smartconnect.cli.client import ApiClient, ApiRefused, ApiUnreachable, Token, instance_path
 from smartconnect.domain.errors import SandboxFailed
 from smartconnect.domain.secret import Secret
 from smartconnect.sandbox.ports import free_port
@@ -118,7 +118,7 @@ def _command(folder: Path, settings: Path, api: ApiClient) -> ServerCommand:
     async def ready(_log: str) -> bool:
         try:
             await api.call("GET", "/readyz")
-        except ApiUnreachable:
+        except (ApiUnreachable, ApiRefused):
             return False
         return True
 

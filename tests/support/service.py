@@ -197,14 +197,16 @@ class Dump:
 
         await eventually(does, within_s, what=f"the task shows {status}")
 
-    async def caught_up(self, within_s: float = 60) -> None:
-        """Until every partition's position is the source's end."""
+    async def caught_up(self, within_s: float = 60, *, offsets: int = 0) -> None:
+        """Until every partition's position is the source's end, and the positions together are at least `offsets` (a report of before a
+        death may not know yet what was written since)."""
         last: dict[str, Any] = {}
 
         async def done() -> bool:
             nonlocal last
             last = await self.progress()
-            return last["phase"] == "dumping" and last["lag_records"] == 0 and last["health"] == "ok"
+            reached = sum(partition["position"] or 0 for partition in last["partitions"])
+            return last["phase"] == "dumping" and last["lag_records"] == 0 and last["health"] == "ok" and reached >= offsets
 
         try:
             await eventually(done, within_s, what="the dump catches up")

@@ -204,14 +204,15 @@ def _skew(endpoint: str, date: str) -> str:
 
 
 def _show(diagnosis: Diagnosis) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from smartconnect.cli.output import console
+
     table = Table.grid(padding=(0, 2))
-    for width in (8, 46):
+    for width in (8, 50):
         table.add_column(width=width)
     table.add_column()
     colour = _COLOURS[diagnosis.verdict]
     table.add_row(f"[{colour}]{diagnosis.verdict.value}[/]", escape(diagnosis.what), f"[dim]{escape(diagnosis.detail)}[/]")
-    Console().print(table)
+    console().print(table)

@@ -121,8 +121,9 @@ def _print_rows(rows: Sequence[PositionRow], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"positions": [asdict(row) for row in rows]}))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from smartconnect.cli.output import console
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("TOPIC", "PARTITION", "POSITION", "LOG START", "LOG END", "LAG", "PREPARED", ""):
@@ -132,7 +133,7 @@ def _print_rows(rows: Sequence[PositionRow], *, as_json: bool) -> None:
         numbers = (row.position, row.log_start, row.log_end, lag, row.prepared)
         table.add_row(row.topic, str(row.partition), *(words.number(value) for value in numbers), _remark(row))
     if rows:
-        Console().print(table)
+        console().print(table)
     else:
         print("no positions")
 

@@ -38,7 +38,7 @@ def panel(progress: Progress) -> RenderableType:
             parts += [Text(f"\n{title}", style="bold"), table]
     title = f"[bold]{escape(str(progress['task_name']))}[/]  {words.state(progress['status'])}  {words.state(progress['health'])}"
     footer = f"run {progress['run']} · {progress['kind']} · as of {words.clock(progress['as_of'])}"
-    return Panel(Group(*parts), title=title, title_align="left", subtitle=footer, subtitle_align="right", padding=(1, 2))
+    return Panel(Group(*parts), title=title, title_align="left", subtitle=footer, subtitle_align="right", padding=(0, 1))
 
 
 def line(progress: Progress) -> str:

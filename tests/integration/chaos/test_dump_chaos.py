@@ -31,6 +31,7 @@ from tests.support.kafka_proxy import KafkaProxy
 from tests.support.records import Outcome, RecordWriter, WriterOptions
 from tests.support.s3_proxy import S3Proxy
 from tests.support.service import Dump, ServiceOptions, running_service
+from tests.support.waiting import eventually
 
 LONG = os.environ.get("SMARTCONNECT_CHAOS") == "long"
 _ROUNDS = 100
@@ -54,6 +55,7 @@ async def field(tmp_path: Path, s3: S3Server, proxied_kafka: KafkaProxy, proxied
 
 
 @pytest.mark.chaos
+@pytest.mark.long
 @pytest.mark.timeout(7000 if LONG else 900)
 async def test_no_record_is_lost_or_twice_whatever_dies_freezes_or_breaks(
     field: Field, kafka: KafkaCluster, s3: S3Server, bucket: str, make_topic: MakeTopic
@@ -110,8 +112,15 @@ async def _come_to_rest(field: Field, dump: Dump) -> None:
     field.forget_faults()
     await field.replace_everything()
     await field.started()
+    await eventually(lambda: _ends_are_known(dump), 60, what="progress has seen the end of every partition")
     await dump.caught_up(120)
     await dump.drained()
+
+
+async def _ends_are_known(dump: Dump) -> bool:
+    """A lag of 0 means nothing before every partition of the new incarnations has been asked once."""
+    partitions = (await dump.progress())["partitions"]
+    return len(partitions) == _PARTITIONS and all(partition["lag_records"] is not None for partition in partitions)
 
 
 def _report(field: Field, hits: Counter[str]) -> None:

@@ -41,7 +41,7 @@ async def test_objects_appear_by_themselves_after_the_interval_and_never_without
     writer = RecordWriter(kafka.bootstrap_servers, topic, 2)
     await writer.write(10, [0])
     dump = await service.create_dump("idle-dump", bucket, topics=topic)
-    await dump.caught_up()
+    await dump.caught_up(offsets=10)
     objects = await read_objects(s3, bucket)
     assert [stored.key.rsplit("/", 1)[1] for stored in objects] == [f"{topic}+0+0000000000"]
     assert objects[0].metadata["sc-task"] == dump.id
@@ -105,7 +105,7 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_twice(
         await writer.write(4000)
         pids = await eventually(lambda: service.pids("worker"), 60, what="a worker lives")
         os.kill(pids[round_ % len(pids)], signal.SIGKILL)
-    await dump.caught_up(90)
+    await dump.caught_up(90, offsets=4 * 24_000)
     (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
     assert await left_uploads(s3, bucket) == []
 

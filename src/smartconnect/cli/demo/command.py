@@ -101,6 +101,7 @@ class _Demo:
         except* SmartConnectError as failures:
             raise failures.exceptions[0] from None
         with self.screen.step("Nothing is written any more; all of it was read from Kafka"):
+            await api.call("PUT", f"{task}/resume")  # no more than a word, unless somebody has paused it meanwhile
             await self._until_read(api, task, source.written.records)
         with self.screen.step("PUT …/pause: what was read becomes visible at once"):
             await api.call("PUT", f"{task}/pause")

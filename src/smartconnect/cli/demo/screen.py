@@ -90,7 +90,7 @@ class Screen:
 
     def update(self, progress: Mapping[str, Any], written: Written, tally: Tally, hint: str) -> None:
         if self._live is not None:
-            count = Panel(_count(written, tally, hint), title="[bold]Record by record[/]", title_align="left", padding=(1, 2))
+            count = Panel(_count(written, tally, hint), title="[bold]Record by record[/]", title_align="left", padding=(0, 1))
             self._live.update(Group(progress_view.panel(progress), count))
         elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
             self._last_line = time.monotonic()
@@ -137,7 +137,10 @@ def _count(written: Written, tally: Tally, hint: str) -> RenderableType:
     table.add_row("written", f"{words.number(written.records)} records to Kafka; {words.number(written.aborted)} more were aborted")
     table.add_row("in bucket", f"{words.number(tally.once)} records in {tally.objects} objects ({words.size(tally.nbytes)})")
     colour = "green" if tally.perfect else "bold red"
-    table.add_row("checked", f"[{colour}]{tally.lost} lost, {tally.twice} twice, {tally.strange} strange[/]")
+    table.add_row(
+        "checked",
+        f"[{colour}]{words.number(tally.lost)} lost, {words.number(tally.twice)} twice, {words.number(tally.strange)} strange[/]",
+    )
     if tally.newest_key:
         table.add_row("newest", f"{tally.newest_key}")
     table.add_row("", f"[italic]{hint}[/]")

@@ -199,10 +199,10 @@ def _read_object(file: str) -> Mapping[str, Any]:
 
 
 def _print_table(rows: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from smartconnect.cli import words
+    from smartconnect.cli.output import console
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("NAME", "KIND", "STATUS", "HEALTH", "PHASE", "LAG", "RECORDS/S", "ID"):
@@ -219,6 +219,6 @@ def _print_table(rows: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
             found.task["id"],
         )
     if rows:
-        Console().print(table)
+        console().print(table)
     else:
         print("no tasks")

@@ -39,9 +39,11 @@ class StoreDoctor:
 
     async def examine(self) -> None:
         """Every step in turn; nothing of ours is left behind."""
+        if not await self._check("the keys are accepted, and may list the bucket", self._accepted):
+            return
+        if not await self._check("a missing name answers 404", self._missing):
+            return
         try:
-            if not await self._check("a missing name answers 404", self._missing):
-                return
             await self._check("parts are protected on their way", self._integrity)
             if not await self._check("an upload can be begun and takes parts", self._begin):
                 return
@@ -64,6 +66,12 @@ class StoreDoctor:
                 return await step()
 
         return await self._examination.check(what, bounded)
+
+    async def _accepted(self) -> str:
+        """First, because a HEAD has no body: it cannot tell a wrong key from a missing right."""
+        async for _ in self._store.list_objects(f"{FOLDER}/"):
+            break
+        return ""
 
     async def _missing(self) -> str:
         try:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from fastcrc import crc32
 
@@ -27,6 +28,7 @@ from smartconnect.jobs.obs_dump.finisher import Finisher
 from smartconnect.jobs.obs_dump.naming import ObjectNames
 from smartconnect.jobs.obs_dump.steps import IncarnationSteps, NamedUpload, Outcome, Step
 from smartconnect.jobs.obs_dump.store_calls import StoreCalls
+from smartconnect.jobs.obs_dump.topic_watch import selected_by
 from smartconnect.jobs.obs_dump.transaction_steps import TransactionSteps
 from smartconnect.jobs.obs_dump.uploads import UploadTools
 from smartconnect.kafka.groups import fetch_offsets
@@ -95,6 +97,19 @@ class Incarnation:
         crc = crc32.iscsi(tp.topic.encode())
         return unit_index(crc, tp.partition, self.context.units_each) == self.context.unit.index
 
+    async def selected(self, max_age_s: float) -> dict[TopicPartition, UUID | None]:
+        """The partitions of this unit that the task selects now, with their topics' ids."""
+        selection = selected_by(self.spec)
+        metadata = await self.resources.topics.look(self.instance, self.spec.topics or None, max_age_s=max_age_s)
+        found = {}
+        for name, topic in metadata.topics.items():
+            if topic.error is not None or not selection.selects(name):
+                continue
+            for number in topic.partitions:
+                if self.is_ours(tp := TopicPartition(name, number)):
+                    found[tp] = topic.topic_id
+        return found
+
     async def take_over(self) -> Mapping[TopicPartition, ReadPosition]:
         """Steps 1–4 of a start, in this order: fence our id, fence those of older plans, ask the registry, read the positions."""
         context, ledger = self.context, self.context.ledger
@@ -114,11 +129,14 @@ class Incarnation:
         return await self.read_positions(context.task.run)
 
     async def read_positions(self, run: int) -> dict[TopicPartition, ReadPosition]:
-        """Step 4: the committed positions of our partitions in a run's group, when no transaction may still change one of them."""
+        """Step 4: the committed positions of our partitions in a run's group, when no transaction may still change one of them.
+
+        The selected ones are asked for by name: a partition whose first commit ever is undecided is else left out of the answer."""
+        ours = await self.selected(self.spec.options.refresh_interval_s)
         pause, longest = _UNSTABLE_AGAIN_S
         while True:
             self.steps.note_run(run, Step.READ_POSITIONS, Outcome.SENT)
-            found = await fetch_offsets(self.cluster, group_name(self.context.task.id, run), require_stable=True)
+            found = await fetch_offsets(self.cluster, group_name(self.context.task.id, run), require_stable=True, partitions=ours)
             unstable = [tp for tp in found.unstable if self.is_ours(tp)]
             if not unstable:
                 break

@@ -41,10 +41,10 @@ class Janitor:
             return 0
         await self._committer.prove_ownership()
         note(Step.JANITOR_PROVE)
-        named = await self._named()
+        spared = await self._named() | await inc.uploads.live_ids()
         aborted = 0
         for upload in found:
-            if upload.upload_id in named or inc.uploads.is_live(upload.key, upload.upload_id):
+            if upload.upload_id in spared:
                 continue
             await self._abort(upload)
             aborted += 1

@@ -50,15 +50,19 @@ class Meter:
         self._roster, self._assembler, self._inc = roster, assembler, inc
 
     async def see_ends(self, partitions: Sequence[Partition]) -> None:
-        """Where the source ends now, for partitions that begin their run."""
+        """Where the source ends now, for partitions that are taken up: without it their lag is not known before their first record, and
+        those that begin their run have no end of their initial copy."""
         assert self._inc is not None
-        fresh = {p.tp: p for p in partitions if p.initial_end is None and p.position is None}
-        if not fresh:
+        taken_up = {partition.tp: partition for partition in partitions}
+        if not taken_up:
             return
-        found = await list_offsets(self._inc.cluster, dict.fromkeys(fresh, LATEST), READ_COMMITTED)
+        found = await list_offsets(self._inc.cluster, dict.fromkeys(taken_up, LATEST), READ_COMMITTED)
         for tp, listed in found.items():
+            partition = taken_up[tp]
             if listed.error is None:
-                fresh[tp].initial_end = listed.offset
+                saw_end(partition, listed.offset, self._clock.now_ms())
+                if partition.initial_end is None and partition.position is None:
+                    partition.initial_end = listed.offset
 
     def started(self) -> None:
         self._enter(INITIAL_COPY)
@@ -104,7 +108,7 @@ class Meter:
             counters.update(inc.counters)
         partitions = list(self._roster.partitions.values()) if self._roster is not None else []
         selected = [partition for partition in partitions if partition.selected]
-        lags = [lag for partition in selected if (lag := _lag(partition)) is not None]
+        lags = [_lag(partition) for partition in selected]
         now = self._clock.now_ms()
         return Progress(
             phase=self._phase,
@@ -112,7 +116,7 @@ class Meter:
             percent=self._percent if self._phase == INITIAL_COPY else None,
             eta_ms=self._eta_ms(),
             counters=dict(counters),
-            lag_records=sum(lags) if lags or self._phase != STARTING else None,
+            lag_records=_sum_known(lags) if self._phase != STARTING else None,
             lag_ms=max((_lag_ms(partition, now) for partition in selected), default=0) if self._phase != STARTING else None,
             partitions=PartitionRows(partitions, self._spec, now),
             partitions_version=sum((partition.position or 0) + (partition.end_offset or 0) for partition in partitions),
@@ -186,6 +190,12 @@ def _lag(partition: Partition) -> int | None:
     if partition.end_offset is None or partition.position is None:
         return None
     return max(0, partition.end_offset - partition.position)
+
+
+def _sum_known(lags: Sequence[int | None]) -> int | None:
+    """The sum; None while one of them is not known: it is never shown as nothing."""
+    known = [lag for lag in lags if lag is not None]
+    return sum(known) if len(known) == len(lags) else None
 
 
 def _lag_ms(partition: Partition, now_ms: int) -> int:

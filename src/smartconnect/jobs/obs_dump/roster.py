@@ -18,9 +18,8 @@ from smartconnect.engine.unit import ReportedPosition
 from smartconnect.jobs.obs_dump.entries import NOTHING
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
-from smartconnect.jobs.obs_dump.topic_watch import selected_by
 from smartconnect.kafka.offsets import EARLIEST, READ_COMMITTED, list_offsets
-from smartconnect.kafka.types import ClusterMetadata, TopicPartition
+from smartconnect.kafka.types import TopicPartition
 
 
 class Known(NamedTuple):
@@ -56,10 +55,7 @@ class Roster:
             return await self._look(max_age_s)
 
     async def _look(self, max_age_s: float) -> Changes:
-        inc = self._inc
-        names = inc.spec.topics or None
-        metadata = await inc.resources.topics.look(inc.instance, names, max_age_s=max_age_s)
-        selected = self._ours(metadata)
+        selected = await self._inc.selected(max_age_s)
         changes = Changes([], [], [])
         for tp, topic_id in selected.items():
             partition = self.partitions.get(tp)
@@ -88,19 +84,6 @@ class Roster:
         """Stop one partition until somebody acts; the others go on."""
         partition.blocked = Reason(code, message, since=self._inc.clock.now_ms())
         self._inc.context.ledger.event(Level.ERROR, code, message)
-
-    def _ours(self, metadata: ClusterMetadata) -> dict[TopicPartition, UUID | None]:
-        inc = self._inc
-        found = {}
-        selection = selected_by(inc.spec)
-        for name, topic in metadata.topics.items():
-            if topic.error is not None or not selection.selects(name):
-                continue
-            for number in topic.partitions:
-                tp = TopicPartition(name, number)
-                if inc.is_ours(tp):
-                    found[tp] = topic.topic_id
-        return found
 
     async def _begin(self, new: Mapping[TopicPartition, UUID | None]) -> list[Partition]:
         """Partitions that have no position: from their stored start, else from the earliest record."""

@@ -279,6 +279,7 @@ class MovingUnit:
         """Topics and partitions that appeared, went or were made again."""
         while self._changes:
             changes = self._changes.popleft()
+            await self._meter.see_ends(changes.added)
             self._begin(changes)
             for partition in changes.added:
                 self._ready_to_fetch(partition)

@@ -36,9 +36,11 @@ class UploadTools:
     steps: IncarnationSteps
     running: set[ObjectUpload]
 
-    def is_live(self, key: str, upload_id: str) -> bool:
-        """Is this an upload of ours on its way, or may it be one whose Create is not answered yet?"""
-        return any(upload.upload_id == upload_id or (not upload.upload_id and upload.key == key) for upload in self.running)
+    async def live_ids(self) -> set[str]:
+        """Ids of our uploads on their way, when every Create that is on the wire now has been answered."""
+        created = [upload.creating for upload in self.running if upload.creating is not None]
+        await asyncio.gather(*(asyncio.shield(task) for task in created), return_exceptions=True)
+        return {upload.upload_id for upload in self.running}
 
     async def close(self) -> None:
         """Stop whatever is on the wire; what it reached in the store is left as it is."""
@@ -67,7 +69,7 @@ class ObjectUpload:
         self.parts: dict[int, Part] = {}
         self._tools, self._name, self._on_failure = tools, name, on_failure
         self._metadata = dict(name.metadata)
-        self._created: asyncio.Task[None] | None = None
+        self.creating: asyncio.Task[None] | None = None  # the Create, once it was begun
         self._tasks: list[asyncio.Task[None]] = []
         self._failed = False
         tools.running.add(self)
@@ -75,9 +77,9 @@ class ObjectUpload:
     def add_part(self, views: list[memoryview], whole: Mapping[str, str] | None = None) -> None:
         """Begin to upload the next part; its memory is given back whatever happens. `whole`: metadata to add if this part is all."""
         number = len(self._tasks) + 1
-        if self._created is None:
+        if self.creating is None:
             self._metadata.update(whole or {})
-            self._created = asyncio.ensure_future(self._create())
+            self.creating = asyncio.ensure_future(self._create())
         task = asyncio.ensure_future(self._send(number, views))
         task.add_done_callback(self._part_ended)
         self._tasks.append(task)
@@ -98,7 +100,7 @@ class ObjectUpload:
     def forget(self) -> list[asyncio.Task[None]]:
         """The object is not on its way any more: visible, or given up and left to the janitor. The tasks that this cancels."""
         self._tools.running.discard(self)
-        tasks = [task for task in (*self._tasks, self._created) if task is not None and not task.done()]
+        tasks = [task for task in (*self._tasks, self.creating) if task is not None and not task.done()]
         for task in tasks:
             task.cancel()
         return tasks
@@ -111,8 +113,8 @@ class ObjectUpload:
 
     async def _send(self, number: int, views: list[memoryview]) -> None:
         try:
-            assert self._created is not None
-            await asyncio.shield(self._created)
+            assert self.creating is not None
+            await asyncio.shield(self.creating)
             self.parts[number] = await self._tools.calls.until_answered(lambda: self._put(number, views))
         finally:
             self._tools.pool.release(views)
