@@ -30,6 +30,9 @@ RESULTS: Final = Path(__file__).with_name("results")
 _SMALL: Final = 100
 _PUBLISHED_CPU: Final = {100: 1.27, 1024: 3.25}
 """Bento's on a quiet machine of this kind: CPU seconds per million records at 100 B, per GB at 1 KiB (http, lz4)."""
+_PUBLISHED_RATE: Final = {100: 923_000.0, 1024: 193_000_000 / 1024}
+"""Bento's records per second there. A run in which it falls more than 30 % short says nothing and is void."""
+_SHORTEST: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,15 @@ class Compared:
             "bento": self.theirs.row(case) if self.theirs else None,
             "ratios": self._ratios(),
             "targets": self._targets(),
+            "void": self.void,
         }
+
+    @property
+    def void(self) -> bool:
+        """The peer was much slower than it is known to be: the machine was busy with something else."""
+        if self.theirs is None or self.case.size not in _PUBLISHED_RATE:
+            return False
+        return bool(self.theirs.row(self.case)["records_per_s"] < _SHORTEST * _PUBLISHED_RATE[self.case.size])
 
     def _ratios(self) -> dict[str, float]:
         if self.theirs is None:
@@ -131,6 +142,10 @@ def show(compared: Sequence[Compared], idle: Idle | None) -> None:
     for one in compared:
         _show_sides(console, one)
         _show_targets(console, one.case.name, one.as_dict()["targets"])
+        if one.void:
+            console.print(
+                f"[bold red]{one.case.name}: void[/] — Bento was more than 30 % slower than it is known to be; run it again"
+            )
     if idle is not None:
         console.print_json(json.dumps(asdict(idle)))
         _show_targets(console, "idle", idle_targets(idle))

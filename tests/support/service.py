@@ -206,7 +206,7 @@ class Dump:
             nonlocal last
             last = await self.progress()
             reached = sum(partition["position"] or 0 for partition in last["partitions"])
-            return last["phase"] == "dumping" and last["lag_records"] == 0 and last["health"] == "ok" and reached >= offsets
+            return bool(last["phase"] == "dumping" and last["lag_records"] == 0 and last["health"] == "ok" and reached >= offsets)
 
         try:
             await eventually(done, within_s, what="the dump catches up")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -14,7 +15,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from smartconnect.cli.main import main
 from tests.support.service import PROJECT, Service, ServiceOptions
 
 ACCESS_KEY, SECRET_KEY = "AK-OF-THE-TESTS", "SK-OF-THE-TESTS"
@@ -73,26 +76,53 @@ class Cli:
 
     config: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    in_process: bool = False
 
     async def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> Said:
-        return await asyncio.to_thread(self._run, arguments, stdin, environment)
+        run = self._run_here if self.in_process else self._run
+        return await asyncio.to_thread(run, arguments, stdin, environment)
+
+    def _run_here(self, arguments: Sequence[str], stdin: str, environment: Mapping[str, str]) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.object(sys, "argv", self._command(arguments)[2:]),
+            mock.patch.dict(os.environ, {**self._variables(), **environment}, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            contextlib.ExitStack() as stack,
+        ):
+            if stdin:
+                stack.enter_context(mock.patch.object(sys, "stdin", io.StringIO(stdin)))
+            try:
+                main()
+                code = 0
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return Said(code, out.getvalue(), err.getvalue())
 
     def _run(self, arguments: Sequence[str], stdin: str, environment: Mapping[str, str]) -> Said:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("SMARTCONNECT_")}
         done = subprocess.run(
-            [sys.executable, "-m", "smartconnect.cli", *arguments, "--config", str(self.config)],
+            self._command(arguments),
             input=stdin,
             capture_output=True,
             text=True,
-            env={**clean, **self.environment, **environment},
+            env={**self._variables(), **environment},
             timeout=_TIMEOUT_S,
             check=False,
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
+    async def begin(self, *arguments: str) -> asyncio.subprocess.Process:
+        """A command that goes on; its output is the caller's to read."""
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(*self._command(arguments), stdout=pipe, stderr=pipe, env=self._variables())
 
-def cli_of(service: Service) -> Cli:
-    return Cli(service.folder / "smart-connect.toml")
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "smartconnect.cli", *arguments, "--config", str(self.config)]
+
+    def _variables(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("SMARTCONNECT_")}
+        return {**clean, **self.environment}
 
 
 def dump_request(service: Service, name: str, bucket: str, topic: str, **sink: object) -> str:
@@ -103,4 +133,4 @@ def dump_request(service: Service, name: str, bucket: str, topic: str, **sink: o
     return json.dumps({**task, "sink_task": {**keys, "consumer_strategy": "earliest", "deliver_time_interval": 30, **sink}})
 
 
-__all__ = ["ACCESS_KEY", "PROJECT", "SECRET_KEY", "Cli", "Said", "SigningService", "cli_of", "dump_request", "signing_service"]
+__all__ = ["ACCESS_KEY", "PROJECT", "SECRET_KEY", "Cli", "Said", "SigningService", "dump_request", "signing_service"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
-from smartconnect.sandbox.cache import cache_folder
+from smartconnect.sandbox.cache import KEEP_VARIABLE, cache_folder
 from tests.support.waiting import eventually
 
 
@@ -15,6 +16,7 @@ async def test_ctrl_c_leaves_nothing_behind() -> None:
     demo = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "smartconnect.cli", "demo", "--once",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name != KEEP_VARIABLE},
     )  # fmt: skip
     assert demo.stdout is not None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,16 @@ async def test_watch_prints_one_line_of_json_for_each_change_and_ends_with_the_t
     running: SigningService, cli: Cli, bucket: str, make_topic: MakeTopic
 ) -> None:
     dump = await running.create_dump("watched-dump", bucket, topics=await make_topic())
-    watching = asyncio.create_task(cli("tasks", "watch", "watched-dump", "--json"))
+    watching = await cli.begin("tasks", "watch", "watched-dump", "--json")
+    assert watching.stdout is not None
+    first = await asyncio.wait_for(watching.stdout.readline(), 60)
     await dump.shows("RUNNING")
     await dump.drained()
     await dump.delete()
-    said = (await watching).assert_one_line("task watched-dump was deleted")
-    lines = said.lines()
-    assert {line["task_name"] for line in lines} <= {"watched-dump"}
+    rest, errors = await asyncio.wait_for(watching.communicate(), 60)
+    assert (watching.returncode, errors) == (1, b"smart-connect: task watched-dump was deleted\n")
+    lines = [json.loads(line) for line in (first + rest).splitlines()]
+    assert {line["task_name"] for line in lines} == {"watched-dump"}
     for before, after in itertools.pairwise(lines):
         assert {**before, "as_of": 0} != {**after, "as_of": 0}
 
@@ -77,7 +81,7 @@ async def test_a_wrong_endpoint_is_one_line(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("body", "told"),
-    [("{", "is not JSON"), ("[]", "one JSON object"), ('{"task_name": "x"}', "DMS.00400062")],
+    [("{", "is not JSON"), ("[]", "one JSON object"), ('{"task_name": "x"}', "must be 4–64")],
 )
 async def test_a_bad_file_is_one_line(cli: Cli, tmp_path: Path, body: str, told: str) -> None:
     file = tmp_path / "task.json"

@@ -36,7 +36,8 @@ class Screen:
 
     def title(self) -> None:
         self.console.print(
-            "\n[bold]Smart Connect demo[/]  Kafka → object store, exactly once; real servers, real requests, every record counted\n"
+            "\n[bold]Smart Connect demo[/]  Kafka → object store, exactly once; real servers, real requests, every record counted\n",
+            soft_wrap=True,
         )
 
     @contextlib.contextmanager
@@ -49,7 +50,7 @@ class Screen:
 
     def done(self, what: str, seconds: float | None = None) -> None:
         took = "" if seconds is None else f"  [dim]{seconds:.1f} s[/]"
-        self.console.print(f"  [green]✔[/] {escape(what)}{took}", highlight=False)
+        self.console.print(f"  [green]✔[/] {escape(what)}{took}", highlight=False, soft_wrap=True)
 
     def request(self, method: str, path: str, body: Mapping[str, Any]) -> None:
         """The request as it was sent, its secrets left out."""

@@ -59,9 +59,7 @@ async def set_up(say: Say, *, keep_folder: bool) -> AsyncIterator[Stage]:
     async with run_folder("demo", None) as folder:
         kafka, s3 = KafkaCluster(KafkaOptions(), folder / "kafka"), S3Server(S3Options(), folder / "s3")
         try:
-            with say(
-                f"Kafka {KAFKA_VERSION} and an S3 server (versitygw {VERSITYGW_VERSION}); the first time they are fetched and built"
-            ):
+            with say(f"Kafka {KAFKA_VERSION} and S3 (versitygw {VERSITYGW_VERSION}), fetched and built the first time"):
                 await together(kafka.start(), s3.start())
             (s3.buckets / BUCKET).mkdir()
             async with _service(say, folder, kafka, s3) as stage:
