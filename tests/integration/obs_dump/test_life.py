@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
@@ -10,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from smartconnect.sandbox.kafka import KafkaCluster
 from smartconnect.sandbox.s3 import S3Server
 from tests.conftest import MakeTopic
+from tests.model.replay import replay_files
 from tests.support.bucket import count_bucket, left_uploads, read_objects
 from tests.support.records import Outcome, RecordWriter, WriterOptions
 from tests.support.service import Dump, Service
@@ -108,6 +110,8 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_twice(
     await dump.caught_up(90, offsets=4 * 24_000)
     (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
     assert await left_uploads(s3, bucket) == []
+    report = await asyncio.to_thread(replay_files, [service.step_log])
+    assert report.partitions == 4
 
 
 async def _read(dump: Dump, count: int) -> bool:
