@@ -84,7 +84,7 @@ def _instance(settings: Settings, wanted: str) -> InstanceSettings:
 
 
 async def _examine_instance(instance: InstanceSettings, examination: Examination) -> None:
-    from smartconnect.jobs.obs_dump.connections import open_cluster
+    from smartconnect.jobs.clusters import open_cluster
     from smartconnect.kafka.doctor import KafkaDoctor
 
     async with open_cluster(instance, client_id="smartconnect.doctor") as cluster:
@@ -156,7 +156,7 @@ async def _zones() -> str:
 
 
 def _of_instance(instance: InstanceSettings) -> Callable[[], Awaitable[str]]:
-    from smartconnect.jobs.obs_dump.connections import open_cluster
+    from smartconnect.jobs.clusters import open_cluster
     from smartconnect.kafka.doctor import examine_rights
     from smartconnect.kafka.timing import Timing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from smartconnect.jobs.obs_dump.budget import MemoryBudget
+from smartconnect.jobs.memory_budget import MemoryBudget
 from smartconnect.jobs.obs_dump.places import UploadPlaces
 
 

@@ -1,4 +1,4 @@
-"""From settings to clients: the one place in which the dump opens a cluster or a store."""
+"""From settings to clients: the one place in which the dump opens a store."""
 
 from __future__ import annotations
 
@@ -6,25 +6,8 @@ from random import Random
 
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
-from smartconnect.kafka.cluster import Cluster
-from smartconnect.kafka.security import KafkaSecurity
-from smartconnect.kafka.timing import Timing
 from smartconnect.objectstore import ObjectStore, StoreCredentials, StoreLocation
-from smartconnect.settings import InstanceSettings, ObsSettings
-
-
-def open_cluster(instance: InstanceSettings, *, client_id: str, timing: Timing | None = None) -> Cluster:
-    """A client for an instance; connects when first used."""
-    security = KafkaSecurity(
-        protocol=instance.security_protocol,
-        mechanism=instance.sasl_mechanism,
-        user_name=instance.user_name,
-        password=instance.password.reveal(),
-        ca_file=instance.ca_file,
-        cert_file=instance.cert_file,
-        key_file=instance.key_file,
-    )
-    return Cluster(instance.bootstrap_servers, security, client_id=client_id, rack=instance.rack, timing=timing)
+from smartconnect.settings import ObsSettings
 
 
 def open_store(spec: ObsDumpSpec, obs: ObsSettings, clock: Clock, random: Random, bucket: str | None = None) -> ObjectStore:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from smartconnect.domain.clock import Clock
-from smartconnect.jobs.obs_dump.budget import MemoryBudget
+from smartconnect.jobs.memory_budget import MemoryBudget
 from smartconnect.jobs.obs_dump.places import UploadPlaces
 from smartconnect.jobs.obs_dump.steps import StepLog
 from smartconnect.jobs.obs_dump.topic_watch import TopicWatch

@@ -20,8 +20,9 @@ from smartconnect.domain.errors import Fenced, MalformedData
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.planning import transactional_id, unit_index
 from smartconnect.engine.unit import UnitContext
-from smartconnect.jobs.obs_dump.connections import open_cluster, open_store
-from smartconnect.jobs.obs_dump.crew import Crew
+from smartconnect.jobs.clusters import open_cluster
+from smartconnect.jobs.crew import Crew
+from smartconnect.jobs.obs_dump.connections import open_store
 from smartconnect.jobs.obs_dump.entries import NOTHING, Promise, decode
 from smartconnect.jobs.obs_dump.environment import WorkerResources
 from smartconnect.jobs.obs_dump.finisher import Finisher

@@ -21,8 +21,9 @@ from smartconnect.domain.task import Kind, Task, TaskConfig
 from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult, VerifySubject
 from smartconnect.engine.job import ParsedRequest
 from smartconnect.engine.unit import UnitContext, UnitRunner
+from smartconnect.jobs.clusters import open_cluster
 from smartconnect.jobs.obs_dump import checks, conflicts, planning, positions, presentation, request, upkeep
-from smartconnect.jobs.obs_dump.connections import open_cluster, open_store
+from smartconnect.jobs.obs_dump.connections import open_store
 from smartconnect.jobs.obs_dump.environment import Directory, WorkerResources, make_worker_resources
 from smartconnect.jobs.obs_dump.keeping import LONGEST_S, keep_alive_interval_s
 from smartconnect.jobs.obs_dump.runner import DumpRunner

@@ -15,8 +15,8 @@ from collections import deque
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.progress import Progress
 from smartconnect.engine.unit import StopSignal, UnitContext
+from smartconnect.jobs.memory_budget import EARLY_CUTS_AT, EARLY_PARTS_AT
 from smartconnect.jobs.obs_dump.assembler import Assembler, CutCause, Intake, Verdict
-from smartconnect.jobs.obs_dump.budget import EARLY_CUTS_AT, EARLY_PARTS_AT
 from smartconnect.jobs.obs_dump.committer import Committer, CommitterEvents
 from smartconnect.jobs.obs_dump.deadlines import Deadlines, interval_of
 from smartconnect.jobs.obs_dump.earlier_runs import close_earlier_runs

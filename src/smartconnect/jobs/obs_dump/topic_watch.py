@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.topics import TopicSelection
-from smartconnect.jobs.obs_dump.connections import open_cluster
+from smartconnect.jobs.clusters import open_cluster
 from smartconnect.jobs.topic_pattern import selection
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.types import ClusterMetadata
