@@ -1,4 +1,5 @@
-"""The specification of a Kafka replication: what `source_task` and `options` mean once validated (api.md §4.2, kafka-replication.md §1, §13).
+"""The specification of a Kafka replication: what `source_task` and `options` mean once validated (api.md §4.2,
+kafka-replication.md §1, §13).
 
 "Source" is where a direction reads and "target" where it writes; "current" is the instance of the task, "peer" the other cluster."""
 
