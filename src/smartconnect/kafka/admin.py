@@ -92,8 +92,9 @@ class ActiveProducer(NamedTuple):
     transaction_start: int
 
 
-async def create_topics(cluster: Cluster, topics: Sequence[NewTopic]) -> dict[str, Refused | None]:
-    """TOPIC_ALREADY_EXISTS is an answer like others. Leaders may need some ms more than the answer."""
+async def create_topics(cluster: Cluster, topics: Sequence[NewTopic], *, validate_only: bool = False) -> dict[str, Refused | None]:
+    """TOPIC_ALREADY_EXISTS is an answer like others. Leaders may need some ms more than the answer. `validate_only`: nothing is made,
+    the answer is the one that making them would get."""
     wanted = [
         {
             "name": topic.name,
@@ -104,7 +105,7 @@ async def create_topics(cluster: Cluster, topics: Sequence[NewTopic]) -> dict[st
         }
         for topic in topics
     ]
-    fields = {"topics": wanted, "timeout_ms": _TIMEOUT_MS, "validate_only": False}
+    fields = {"topics": wanted, "timeout_ms": _TIMEOUT_MS, "validate_only": validate_only}
     answer = await _ask_controller(cluster, messages.CREATE_TOPICS, fields, "create topics")
     cluster.leaders.invalidate([topic.name for topic in topics])
     return {topic.name: _refused(topic) for topic in answer.topics}
@@ -145,11 +146,14 @@ async def delete_records(cluster: Cluster, before: Mapping[TopicPartition, int])
     return await ask_leaders(cluster, before, ask)
 
 
-async def describe_configs(cluster: Cluster, resources: Collection[Resource]) -> dict[Resource, dict[str, ConfigValue] | Refused]:
-    """All configuration values of topics, groups or brokers (a broker is asked itself)."""
+async def describe_configs(
+    cluster: Cluster, resources: Collection[Resource], keys: Collection[str] | None = None
+) -> dict[Resource, dict[str, ConfigValue] | Refused]:
+    """Configuration values of topics, groups or brokers (a broker is asked itself): those of `keys` that it knows, None: all."""
     found: dict[Resource, dict[str, ConfigValue] | Refused] = {}
+    wanted = None if keys is None else list(keys)
     for node_id, members in _by_node(resources).items():
-        asked = [{"resource_type": r.kind, "resource_name": r.name, "configuration_keys": None} for r in members]
+        asked = [{"resource_type": r.kind, "resource_name": r.name, "configuration_keys": wanted} for r in members]
         answer = await _ask_node(cluster, node_id, messages.DESCRIBE_CONFIGS, {"resources": asked})
         for result in answer.results:
             resource = Resource(ResourceKind(result.resource_type), result.resource_name)

@@ -24,6 +24,8 @@ from smartconnect.kafka.types import TopicPartition
 
 __all__ = ["Admission", "FetchOptions", "FetchedPartition", "Fetcher", "Frame", "PartitionView"]
 
+FRAMES_AHEAD = 2
+"""Frames of each connection that may wait for the caller: enough to keep it busy. More would fill the budget with bytes gone cold."""
 _NOTHING = memoryview(b"")
 
 
@@ -39,6 +41,7 @@ class Fetcher:
         self._placing: asyncio.Task[None] | None = None
         self._frames: deque[Frame] = deque()
         self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
         self._failure: BaseException | None = None
         self._troubles: dict[int, tuple[float, Exception]] = {}
         self._paused = 0
@@ -64,7 +67,7 @@ class Fetcher:
         if state is None:
             return
         self._paused -= state.paused
-        state.generation += 1
+        state.outdate()
         self._placement.discard(state)
         if isinstance(state.channel, FetchChannel):
             state.channel.remove(state)
@@ -142,13 +145,15 @@ class Fetcher:
             raise self._failure
         while self._frames:
             frame = self._frames.popleft()
-            frame.partitions = [part for part in frame.partitions if self._counts(part)]
+            self._taken.set()
+            frame.partitions = [part for part in frame.partitions if self.counts(part)]
             if frame.partitions:
                 return frame
             frame.release()
         return None
 
-    def _counts(self, part: FetchedPartition) -> bool:
+    def counts(self, part: FetchedPartition) -> bool:
+        """Whether nobody has moved or dropped the partition since this was fetched. For frames in hand; `next` gives no other."""
         state = self._states.get(part.tp)
         return state is not None and state.generation == part.generation
 
@@ -189,6 +194,12 @@ class Fetcher:
             self._channels[node_id, number] = channel
             self._start(channel.run(), f"fetch from {node_id}/{number}")
         return channel
+
+    async def hungry(self) -> None:
+        """Return when so few frames wait for the caller that one more may be asked for."""
+        while len(self._frames) >= FRAMES_AHEAD * len(self._channels):
+            self._taken.clear()
+            await self._taken.wait()
 
     def deliver(self, frame: Frame) -> None:
         self._frames.append(frame)

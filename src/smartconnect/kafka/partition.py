@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import count
+from typing import Final
+
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetch_codec import Wanted
 from smartconnect.kafka.fetch_types import PartitionView
 from smartconnect.kafka.types import TopicPartition
 
+_GENERATIONS: Final = count(1)
+
 
 class PartitionState:
-    """`generation` grows with each change from outside, so that what was fetched before it is told apart and dropped.
+    """`generation` is another one after each change from outside, and never that of an earlier state of the same
+    partition, so that what was fetched before a change is told apart and dropped.
     `position_epoch` is the leader epoch of the last batch read, `checked_epoch` the newest leader epoch against which
     the position was checked for truncation."""
 
@@ -40,7 +46,7 @@ class PartitionState:
     def __init__(self, tp: TopicPartition, offset: int, position_epoch: int) -> None:
         self.tp = tp
         self.offset, self.position_epoch = offset, position_epoch
-        self.generation = 0
+        self.generation = next(_GENERATIONS)
         self.listed_generation = -1
         self.paused = False
         self.error: KafkaCode | None = None
@@ -61,10 +67,14 @@ class PartitionState:
         self.listed_generation = self.generation
         return Wanted(self.tp.partition, self.leader_epoch, self.offset, max_bytes)
 
+    def outdate(self) -> None:
+        """What was fetched so far counts no longer."""
+        self.generation = next(_GENERATIONS)
+
     def move(self, offset: int, position_epoch: int) -> None:
         """A new position from outside."""
         self.offset, self.position_epoch = offset, position_epoch
-        self.generation += 1
+        self.outdate()
         self.error = None
         self.checked_epoch = -1
         self.unknown_since = None

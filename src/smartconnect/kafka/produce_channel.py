@@ -4,13 +4,16 @@ requests in flight (kafka-replication.md §6.2).
 Guarantees: a request takes the head batch of each waiting partition and never two of one; at most `most_in_flight` requests
 wait for an answer; the bytes of a batch are sent from where they lie. Each batch ends in exactly one `Outcome`, in order per
 partition. After the first outcome of a partition that is not a success the partition stands still with what is left of
-it, in order, until its owner says `resume` (the same bytes again, in the same order) or `take_back`s it. Nothing is retried
+it, in order, until its owner says `resume` (the same bytes again, in the same order) or `take_back`s it. The first batch of a
+partition, and the first after a failure, goes alone: a leader that knows nothing of a producer takes *any* sequence number, so
+that a second batch could overtake a first one that came some ms too early (a new topic's NOT_LEADER_OR_FOLLOWER). Nothing is retried
 here: whether a repeat is right depends on the delivery mode. In a transaction use one channel per leader: the broker
 verifies one partition at a time (§6.1). The caller bounds what it puts in."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -57,14 +60,25 @@ class ProduceOptions:
 
 
 class _Queue:
-    """One partition: what waits, what is on its way (in order), whether it stands still."""
+    """One partition: what waits, what is on its way (in order), whether it stands still. `known`: the leader has stored a batch, so it
+    refuses those that are not next."""
 
-    __slots__ = ("failed", "sent", "waiting")
+    __slots__ = ("failed", "known", "sent", "waiting")
 
     def __init__(self) -> None:
+        self.known = False
         self.waiting: deque[OutgoingBatch] = deque()
         self.sent: deque[OutgoingBatch] = deque()
         self.failed: list[OutgoingBatch] | None = None
+
+
+class _Asked(NamedTuple):
+    """A request that is on its way: who answers it, and what it carries."""
+
+    connection: Connection
+    version: int
+    answer: Awaitable[memoryview]
+    taken: dict[TopicPartition, OutgoingBatch]
 
 
 class ProduceChannel:
@@ -77,7 +91,7 @@ class ProduceChannel:
         self._ready: dict[TopicPartition, _Queue] = {}
         self._work = asyncio.Event()
         self._places = asyncio.Semaphore(options.most_in_flight)
-        self._answers: set[asyncio.Task[None]] = set()
+        self._answers: asyncio.Queue[_Asked] = asyncio.Queue()
         self._connection: Connection | None = None
 
     def put(self, tp: TopicPartition, batch: OutgoingBatch) -> None:
@@ -119,22 +133,37 @@ class ProduceChannel:
         return queue
 
     def _offer(self, tp: TopicPartition, queue: _Queue) -> None:
-        if queue.waiting and queue.failed is None:
+        if queue.waiting and queue.failed is None and (queue.known or not queue.sent):
             self._ready[tp] = queue
             self._work.set()
 
     async def run(self) -> None:
         """Until cancelled. A lost connection is made again; errors of credentials or versions end it."""
+        loop = asyncio.get_running_loop()
+        tasks = {loop.create_task(self._send_for_ever()), loop.create_task(self._settle_in_order())}
         try:
-            while True:
-                await self._work.wait()
-                await self._places.acquire()
-                await self._send()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            for task in self._answers:
+            for task in tasks:
                 task.cancel()
-            if self._connection is not None:
-                self._connection.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._close()
+
+    async def _close(self) -> None:
+        """Nobody will read what is still asked for."""
+        if self._connection is not None:
+            self._connection.close()
+        while not self._answers.empty():
+            with contextlib.suppress(ConnectionLost, MalformedData):
+                await self._answers.get_nowait().answer
+
+    async def _send_for_ever(self) -> None:
+        while True:
+            await self._work.wait()
+            await self._places.acquire()
+            await self._send()
 
     async def _send(self) -> None:
         """One request; it holds a place until it is settled."""
@@ -157,9 +186,7 @@ class ProduceChannel:
         except ConnectionLost as error:
             self._settle(taken, {}, error)
             return
-        task = asyncio.get_running_loop().create_task(self._await_answer(connection, version, answer, taken))
-        self._answers.add(task)
-        task.add_done_callback(self._answers.discard)
+        self._answers.put_nowait(_Asked(connection, version, answer, taken))
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -178,23 +205,24 @@ class ProduceChannel:
             taken[tp] = batch
             queue.sent.append(queue.waiting.popleft())
             del self._ready[tp]
-            if queue.waiting:
+            if queue.waiting and queue.known:
                 self._ready[tp] = queue
         if not self._ready:
             self._work.clear()
         return taken
 
-    async def _await_answer(
-        self, connection: Connection, version: int, answer: Awaitable[memoryview], taken: dict[TopicPartition, OutgoingBatch]
-    ) -> None:
-        try:
-            throttle_ms, answers = decode_produce(version, await answer)
-        except (ConnectionLost, MalformedData) as error:
-            connection.close()
-            self._settle(taken, {}, error)
-            return
-        connection.throttle(throttle_ms / 1000)
-        self._settle(taken, answers, None)
+    async def _settle_in_order(self) -> None:
+        """A connection answers in order, and so must we tell it: a task for each answer could run before its elder."""
+        while True:
+            connection, version, answer, taken = await self._answers.get()
+            try:
+                throttle_ms, answers = decode_produce(version, await answer)
+            except (ConnectionLost, MalformedData) as error:
+                connection.close()
+                self._settle(taken, {}, error)
+                continue
+            connection.throttle(throttle_ms / 1000)
+            self._settle(taken, answers, None)
 
     def _settle(
         self,
@@ -212,8 +240,11 @@ class ProduceChannel:
                 lost = ConnectionLost(f"Kafka broker {self.node_id} says nothing about {tp}")
             outcome = Outcome(tp, batch, answer, None if answer is not None else lost)
             if not outcome.stored:
-                queue.failed = [*(queue.failed or ()), batch]
+                queue.failed, queue.known = [*(queue.failed or ()), batch], False
                 self._ready.pop(tp, None)
+            elif not queue.known and queue.failed is None:
+                queue.known = True
+                self._offer(tp, queue)
             self._report(outcome)
         if not self._ready:
             self._work.clear()

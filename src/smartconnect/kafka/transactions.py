@@ -63,6 +63,11 @@ class TransactionalId:
         """Something was sent that belongs to a transaction which has not ended yet."""
         return self._open
 
+    @property
+    def must_renew(self) -> bool:
+        """An answer is missing: the next transaction begins with a new epoch, so that a late copy of the call cannot touch it."""
+        return self._unanswered
+
     async def initialise(self) -> None:
         """Take the id over. Aborts what a predecessor left open, waits for what it had decided."""
         self._fenced = False

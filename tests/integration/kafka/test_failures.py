@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,17 +26,17 @@ from tests.integration.kafka.conftest import (
     produce_to,
     reached,
 )
-from tests.support.services import Names
+from tests.support.services import Names, shared
 from tests.support.topics import create_topic
 from tests.support.waiting import eventually
 
 QUICK = FetchOptions(max_wait_ms=100, idle_wait_ms=100)
 
 
-@pytest.fixture
-async def own() -> AsyncIterator[KafkaCluster]:
-    """A node that a test may kill."""
-    async with kafka_cluster(KafkaOptions()) as server:
+@pytest.fixture(scope="module")
+def own() -> Iterator[KafkaCluster]:
+    """A node that a test may kill or freeze; each leaves it alive."""
+    with shared(kafka_cluster(KafkaOptions())) as server:
         yield server
 
 

@@ -69,11 +69,25 @@ async def test_seek_makes_everything_fetched_before_count_no_more(
     await asyncio.to_thread(produce, topic, 2000, pad=1000)
     async with Fetcher(cluster, FetchOptions(smallest_fetch=65536, max_bytes=65536), admission) as fetcher:
         fetcher.assign(tp, 0)
-        await eventually(lambda: fetcher.view(tp).position > 500)
+        await eventually(lambda: fetcher.view(tp).position > 100)
         fetcher.seek(tp, 100)
         got = await collect(fetcher, reached({tp: 2000}))
     offsets = offsets_of(got)
     assert offsets[0] <= 100 and offsets == list(range(offsets[0], 2000))
+
+
+async def test_nothing_fetched_before_a_drop_is_delivered_once_the_partition_is_assigned_again(
+    cluster: Cluster, admission: CountingAdmission, topic: str, produce: Produce
+) -> None:
+    tp = TopicPartition(topic, 0)
+    await asyncio.to_thread(produce, topic, 1000)
+    async with Fetcher(cluster, QUICK, admission) as fetcher:
+        fetcher.assign(tp, 0)
+        await eventually(lambda: fetcher.view(tp).position > 0)
+        fetcher.drop(tp)
+        fetcher.assign(tp, 300)
+        got = await collect(fetcher, reached({tp: 1000}))
+    assert got[0].fetch_offset == 300
 
 
 async def test_paused_partition_is_left_out_and_goes_on_where_it_stopped(

@@ -10,15 +10,19 @@ import pytest
 from fastcrc import crc32
 
 from smartconnect.domain.errors import Fenced
+from smartconnect.kafka.admin import NewTopic, create_topics, delete_topics
 from smartconnect.kafka.batch import headers, parse_header
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.errors import PartitionRefused
 from smartconnect.kafka.fetcher import Fetcher, FetchOptions
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 from smartconnect.kafka.produce_channel import Outcome, OutgoingBatch, ProduceChannel, ProduceOptions
 from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels import encode
+from smartconnect.kernels.batch import TRANSACTIONAL
 from smartconnect.sandbox.kafka import KafkaOptions, kafka_cluster
 from tests.conftest import MakeTopic
 from tests.integration.kafka.conftest import CountingAdmission, Produce, collect, produce_to, reached
@@ -38,12 +42,13 @@ class Channel:
         self.task = asyncio.create_task(self.channel.run())
 
     async def all_stored(self, count: int, deadline_s: float = 60.0) -> None:
-        """Until so many batches are stored. A leader of a topic just made may say for some ms that it is none: again."""
+        """Until so many batches are stored. A leader of a topic just made may not know of it for some ms: again."""
+        late = (None, KafkaCode.NOT_LEADER_OR_FOLLOWER, KafkaCode.UNKNOWN_TOPIC_OR_PARTITION)
 
         def done() -> bool:
             for outcome in self.outcomes:
                 refused = outcome.answer.error if outcome.answer and not outcome.stored else None
-                assert outcome.lost is None and refused in (None, KafkaCode.NOT_LEADER_OR_FOLLOWER), outcome
+                assert outcome.lost is None and refused in late, outcome
             for tp in {outcome.tp for outcome in self.outcomes if not outcome.stored}:
                 if self.channel.stands_still(tp):
                     self.channel.resume(tp)
@@ -97,6 +102,51 @@ def signed(batch: bytearray, producer_id: int, epoch: int, sequence: int, *, tra
     struct.pack_into(">qhi", out, 43, producer_id, epoch, sequence)
     struct.pack_into(">I", out, 17, crc32.iscsi(bytes(out[21:])))
     return out
+
+
+@pytest.mark.parametrize("transactional", [False, True])
+async def test_no_batch_overtakes_the_first_one_of_a_topic_just_made(
+    cluster: Cluster, names: Names, open_channel: Callable[..., Channel], transactional: bool
+) -> None:
+    """A leader that is none yet refuses the first batch, and some ms later takes the second one, whatever its sequence number."""
+    owner = TransactionalId(cluster, names.base)
+    await owner.initialise()
+    opened = open_channel(ProduceOptions(transactional_id=names.base if transactional else None))
+    refused = 0
+    for round_number in range(15):
+        topic = names.topic(str(round_number))
+        await create_topics(cluster, [NewTopic(topic, 8)])
+        parts = [TopicPartition(topic, number) for number in range(8)]
+        if transactional:
+            await eventually(lambda parts=parts: added(owner, parts), poll_s=0.001)
+        for number in range(5):
+            for tp in parts:
+                frame = encode.Frame(
+                    producer_id=owner.producer_id,
+                    producer_epoch=owner.epoch,
+                    base_sequence=number * 10,
+                    attributes=TRANSACTIONAL if transactional else 0,
+                )
+                records = [encode.Record(n, b"x") for n in range(10)]
+                opened.channel.put(tp, OutgoingBatch(encode.batch(records, frame), number))
+        await opened.all_stored(40)
+        refused += sum(not outcome.stored for outcome in opened.outcomes)
+        for tp in parts:
+            assert [outcome.batch.tag for outcome in opened.outcomes if outcome.stored and outcome.tp == tp] == list(range(5))
+        if transactional:
+            await owner.end(commit=True)
+        await delete_topics(cluster, [topic])
+        opened.outcomes.clear()
+    assert refused, "no leader ever was too late: the test has shown nothing"
+
+
+async def added(owner: TransactionalId, parts: list[TopicPartition]) -> bool:
+    """The broker may not know topics just made."""
+    try:
+        await owner.add_partitions(parts)
+    except PartitionRefused:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])

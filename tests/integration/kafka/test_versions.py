@@ -20,6 +20,7 @@ from tests.integration.kafka.conftest import CountingAdmission, collect, offsets
 from tests.support.waiting import eventually
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["3.9.1", "3.3.2"])
 async def test_older_kafka_serves_the_whole_protocol(version: str, admission: CountingAdmission) -> None:
     async with (
