@@ -1,7 +1,8 @@
 """The inner loops: record batches of Kafka as bytes, without a Python object for each record.
 
 `walk` makes a table of the batches of a fetch response, `verify_crc` and `decompress` prepare one batch, `sections` all of them, and
-`join` turns sections into delimited bytes in the blocks of a writer. `walk` and `join` exist compiled and in Python; `IMPLEMENTATION`
+`join` turns sections into delimited bytes in the blocks of a writer. For replication `check` verifies and `stamp` patches fetched batches
+in place, `recode` writes records anew and `digest` sums them up. All but the preparations exist compiled and in Python; `IMPLEMENTATION`
 says which one is in use ("compiled" or "python"; the environment's SMARTCONNECT_KERNELS=python forces the twin). All that takes long lets
 go of the interpreter lock. Called by `kafka/` and the jobs; imports nothing of ours.
 """
@@ -11,12 +12,24 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from smartconnect.kernels import twin_join, twin_walk
+from smartconnect.kernels import twin_digest, twin_join, twin_rewrite, twin_stamp, twin_walk
 from smartconnect.kernels.batch import Batch, BytesLike, Codec, Kind
 from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks
 from smartconnect.kernels.codecs import DEFAULT_LIMIT, Scratch, decompress
 from smartconnect.kernels.crc import verify_crc
 from smartconnect.kernels.errors import DecompressionBomb, KernelError, MalformedBatch
+from smartconnect.kernels.forward import (
+    NO_RECORDS,
+    DigestPlan,
+    Hop,
+    Place,
+    RangeDigest,
+    Recoded,
+    RecodedBatch,
+    RecodePlan,
+    Stamp,
+    Stretch,
+)
 from smartconnect.kernels.plan import NO_LIMIT, START, JoinPlan, JoinResult, Limits, Resume, Section
 from smartconnect.kernels.unpack import sections
 
@@ -32,9 +45,17 @@ IMPLEMENTATION: Final = "compiled" if COMPILED_AVAILABLE and os.environ.get("SMA
 if IMPLEMENTATION == "compiled":
     walk = _compiled.walk
     join = _compiled.join
+    stamp = _compiled.stamp
+    check = _compiled.check
+    recode = _compiled.recode
+    digest = _compiled.digest
 else:
     walk = twin_walk.walk
     join = twin_join.join
+    stamp = twin_stamp.stamp
+    check = twin_stamp.check
+    recode = twin_rewrite.recode
+    digest = twin_digest.digest
 
 __all__ = [
     "BLOCK_BYTES",
@@ -42,6 +63,7 @@ __all__ = [
     "DEFAULT_LIMIT",
     "IMPLEMENTATION",
     "NO_LIMIT",
+    "NO_RECORDS",
     "START",
     "Batch",
     "BlockPool",
@@ -49,19 +71,32 @@ __all__ = [
     "BytesLike",
     "Codec",
     "DecompressionBomb",
+    "DigestPlan",
     "FreeBlocks",
+    "Hop",
     "JoinPlan",
     "JoinResult",
     "KernelError",
     "Kind",
     "Limits",
     "MalformedBatch",
+    "Place",
+    "RangeDigest",
+    "RecodePlan",
+    "Recoded",
+    "RecodedBatch",
     "Resume",
     "Scratch",
     "Section",
+    "Stamp",
+    "Stretch",
+    "check",
     "decompress",
+    "digest",
     "join",
+    "recode",
     "sections",
+    "stamp",
     "verify_crc",
     "walk",
 ]

@@ -1,20 +1,23 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The compiled twins of `twin_walk` and `twin_join`: same contract, same errors with the same positions.
+"""The compiled forms of the `twin_…` modules' kernels: same contract, same errors with the same positions.
 
 `join` lets go of the interpreter lock while it runs. It works on plain C state: pointers to the sections (held by buffer views) and to the
 blocks that the writer has reserved. When the reserve is used up it comes back, reserves more, and goes on where it was; a record is parsed
 whole, checked whole and only then written, so no error ever leaves part of one behind.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
 
 from smartconnect.kernels import batch as _batch
 from smartconnect.kernels import blocks as _blocks
 from smartconnect.kernels import errors as _errors
+from smartconnect.kernels import forward as _forward
+from smartconnect.kernels import forward_digest as _forward_digest
+from smartconnect.kernels import forward_recode as _forward_recode
 from smartconnect.kernels import plan as _plan
 
 cdef object _Batch = _batch.Batch
@@ -24,6 +27,9 @@ cdef object _MalformedBatch = _errors.MalformedBatch
 cdef tuple _REASONS = _errors.REASONS
 cdef object _JoinResult = _plan.JoinResult
 cdef object _Resume = _plan.Resume
+cdef object _Stretch = _forward.Stretch
+cdef object _Rewritten = _forward.Rewritten
+cdef object _RangeDigest = _forward.RangeDigest
 cdef object _START = _plan.START
 cdef object _NO_LIMITS = _plan.Limits()
 cdef tuple _KINDS = tuple(_batch.Kind)
@@ -72,3 +78,8 @@ include "_numbers.pxi"
 include "_walk.pxi"
 include "_join_loop.pxi"
 include "_join.pxi"
+include "_forward_crc.pxi"
+include "_forward_stamp.pxi"
+include "_forward_record.pxi"
+include "_forward_rewrite.pxi"
+include "_forward_digest.pxi"

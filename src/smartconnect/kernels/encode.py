@@ -16,11 +16,13 @@ import zstandard
 from fastcrc import crc32
 from isal import isal_zlib
 
-from smartconnect.kernels.batch import CONTROL, CRC_FROM, TRANSACTIONAL, Codec
+from smartconnect.kernels import lz4
+from smartconnect.kernels.batch import CONTROL, CRC_FROM, TRANSACTIONAL, BytesLike, Codec
 
 _BEFORE_CRC: Final = struct.Struct(">qiibI")
 _AFTER_CRC: Final = struct.Struct(">hiqqqhii")
 _MAGIC: Final = 2
+ZSTD_LEVEL: Final = 3
 _XERIAL_HEADER: Final = b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01"
 _XERIAL_BLOCK: Final = 32 << 10
 
@@ -95,20 +97,19 @@ def records_section(records: Sequence[Record], base_offset: int, base_timestamp:
     return bytes(out)
 
 
-def compress(codec: Codec, section: bytes, level: int | None = None) -> bytes:
-    """A section as a producer would store it. lz4: independent blocks, or brokers answer UNKNOWN_SERVER_ERROR; snappy: xerial."""
+def compress(codec: Codec, section: BytesLike) -> bytes | bytearray:
+    """A section as a producer would store it, at producers' default level (gzip: the fastest that compresses). snappy: xerial."""
+    view = memoryview(section)
     if codec is Codec.GZIP:
-        return bytes(isal_zlib.compress(section, wbits=31, level=1 if level is None else level))
+        return bytes(isal_zlib.compress(view, wbits=31, level=1))
     if codec is Codec.SNAPPY:
-        blocks = [cramjam.snappy.compress_raw(section[at : at + _XERIAL_BLOCK]) for at in range(0, len(section), _XERIAL_BLOCK)]
+        blocks = [cramjam.snappy.compress_raw(view[at : at + _XERIAL_BLOCK]) for at in range(0, len(view), _XERIAL_BLOCK)]
         return _XERIAL_HEADER + b"".join(len(block).to_bytes(4, "big") + bytes(block) for block in blocks)
     if codec is Codec.LZ4:
-        compressor = cramjam.lz4.Compressor(level=level, content_checksum=False, block_linked=False)
-        compressor.compress(section)
-        return bytes(compressor.finish())
+        return lz4.fold(view)
     if codec is Codec.ZSTD:
-        return zstandard.ZstdCompressor(level=3 if level is None else level, write_content_size=False).compress(section)
-    return section
+        return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=False).compress(view)
+    return bytes(view)
 
 
 def zigzag(number: int) -> bytes:

@@ -15,12 +15,15 @@ from smartconnect.kernels.plan import Section
 _GROUP_BYTES: Final = 256 << 10
 
 
-def sections(records: BytesLike, batches: Sequence[Batch], scratch: Scratch) -> Iterator[list[Section]]:
-    """Groups of sections, in order, one section for each batch; each group is valid until the next is asked for.
+def sections(
+    records: BytesLike, batches: Sequence[Batch], scratch: Scratch, group_bytes: int = _GROUP_BYTES
+) -> Iterator[list[Section]]:
+    """Groups of sections, in order, one section for each batch; each group is valid until the next is asked for, and ends when this much
+    has been decompressed for it.
 
     Control, aborted and empty batches become sections without data, so that joining moves the position over them. Legacy entries are
-    re-made as a v2 section. Checksums are the caller's to verify before. MalformedBatch has the batch's start as `position` and its index
-    as `section`; it and DecompressionBomb come after the group before them has been used, never instead of it."""
+    re-made as a v2 section with base timestamp 0. Checksums are the caller's to verify before. MalformedBatch has the batch's start as
+    `position` and its index as `section`; it and DecompressionBomb come after the group before them has been used, never instead of it."""
     view = memoryview(records)
     group: list[Section] = []
     own_bytes = 0
@@ -36,7 +39,7 @@ def sections(records: BytesLike, batches: Sequence[Batch], scratch: Scratch) -> 
             raise
         group.append(section)
         own_bytes += len(section.data) if batch.codec else 0
-        if own_bytes >= _GROUP_BYTES:
+        if own_bytes >= group_bytes:
             yield group
             scratch.reset()
             group, own_bytes = [], 0
@@ -60,5 +63,5 @@ def _from_legacy(entry: memoryview, batch: Batch, limit: int) -> Section:
     offsets = [record.offset for record in found]
     if offsets != sorted(set(offsets)) or offsets[0] < 0 or offsets[-1] != batch.last_offset:
         raise MalformedBatch(batch.start, REASONS[errors.BAD_OFFSETS])
-    section = encode.records_section(found, offsets[0], found[0].timestamp)
+    section = encode.records_section(found, offsets[0], 0)
     return Section(section, len(found), offsets[0], offsets[-1])
