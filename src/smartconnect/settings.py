@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from smartconnect.domain import kafka_replication_spec as replication
 from smartconnect.domain.obs_dump_spec import OnGap, OnLostUpload
 from smartconnect.domain.secret import Secret
 
@@ -173,6 +174,32 @@ class ObsDumpSettings(Section):
     step_log: str = ""
 
 
+class KafkaReplicationSettings(Section):
+    """Defaults of all Kafka replications (kafka-replication.md §13). `buffer_mb` and `step_log` (a file that gets the protocol's steps
+    as JSON lines) are *per worker*, `peer_ca_file` is the whole service's; a task may override the others in `options`."""
+
+    delivery: replication.Delivery = replication.Delivery.EXACTLY_ONCE
+    commit_min_ms: int = Field(default=20, ge=0, le=60_000)
+    commit_interval_ms: int = Field(default=200, ge=1, le=60_000)
+    transaction_timeout_ms: int = Field(default=30_000, ge=1_000, le=900_000)
+    refresh_interval_s: float = Field(default=10, ge=0.2, le=3600)
+    config_sync_interval_s: float = Field(default=60, ge=0.2, le=86_400)
+    group_sync_interval_s: float = Field(default=10, ge=0.2, le=86_400)
+    groups_include: str = ".*"
+    groups_exclude: str = "console-consumer-.*,connect-.*,__.*"
+    sync_topic_configs: bool = False
+    on_gap: replication.OnGap = replication.OnGap.CONTINUE
+    on_rejected_record: replication.OnRejectedRecord = replication.OnRejectedRecord.STOP
+    timestamps: replication.Timestamps = replication.Timestamps.SEEN
+    buffer_mb: int = Field(default=64, ge=16, le=65_536)
+    produce_connections: int = Field(default=2, ge=1, le=4)
+    mm2_topics: bool = False
+    heartbeats: bool = False
+    drain_timeout_s: float = Field(default=10, ge=0, le=600)
+    peer_ca_file: str = ""
+    step_log: str = ""
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -185,6 +212,7 @@ class Settings(Section):
     redis_instances: tuple[RedisInstanceSettings, ...] = ()
     obs: ObsSettings = ObsSettings()
     obs_dump: ObsDumpSettings = ObsDumpSettings()
+    kafka_replication: KafkaReplicationSettings = KafkaReplicationSettings()
 
     def instance(self, instance_id: str) -> InstanceSettings | None:
         """The configured instance of this id."""

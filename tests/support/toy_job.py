@@ -2,7 +2,8 @@
 the engine see which incarnation ran where, when, with which epoch and configuration, and whether two ever ran at once.
 
 The task's configuration carries how it behaves (`sink_task`): `folder`, `units`, `drain_s` (how long a drain takes), and `mood`, the
-name of a file in the folder whose text tells what units do right now: "" (work), "retry", "refuse", "fatal", "crash", "hang".
+name of a file in the folder whose text tells what units do right now: "" (work), "retry", "refuse", "fatal", "crash", "hang"; or what
+planning does: "hang planning", "refuse planning".
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartconnect.domain.errors import Fatal, Fenced, Retryable, TargetRefused
+from smartconnect.domain.errors import ClusterUnreachable, Fatal, Fenced, Retryable, TargetRefused
 from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.progress import Level, PartitionProgress, PartitionState, Progress
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, Task, TaskConfig
-from smartconnect.engine.job import ParsedRequest
+from smartconnect.engine.job import ParsedRequest, Resolved
 from smartconnect.engine.unit import StopSignal, UnitContext, UnitRunner
 
 BEAT_S = 0.05
@@ -70,7 +71,7 @@ class ToyJob:
     def __init__(self, keep_every_s: float = 3600.0) -> None:
         self._keep_every_s = keep_every_s
 
-    def parse(self, body: Mapping[str, object]) -> ParsedRequest:
+    def parse(self, instance_id: str, body: Mapping[str, object], *, partial: bool = False) -> ParsedRequest:
         return ParsedRequest(TaskConfig(), {}, (), ())
 
     def shown(self, config: TaskConfig) -> tuple[Mapping[str, object], Mapping[str, object]]:
@@ -82,15 +83,26 @@ class ToyJob:
     def meaningless_positions(self, old: TaskConfig, new: TaskConfig) -> Sequence[Problem]:
         return ()
 
+    def missing(self, config: TaskConfig) -> Sequence[Problem]:
+        return ()
+
     async def check(self, instance_id: str, config: TaskConfig, secrets: Mapping[str, Secret]) -> Sequence[Problem]:
         return ()
+
+    async def resolve(
+        self, instance_id: str, config: TaskConfig, secrets: Mapping[str, Secret], earlier: TaskConfig | None
+    ) -> Resolved:
+        return Resolved(config)
 
     def layout(self, config: TaskConfig) -> PlanLayout:
         return PlanLayout(("toy",), int(str(config.sink_task.get("units", 2))))
 
-    async def plan(self, task: Task, known: Collection[Start], facts: Mapping[str, str]) -> Planned:
-        if _mood(task) == "hang planning":
-            await asyncio.Event().wait()
+    async def plan(self, task: Task, secrets: Mapping[str, Secret], known: Collection[Start], facts: Mapping[str, str]) -> Planned:
+        match _mood(task):
+            case "hang planning":
+                await asyncio.Event().wait()
+            case "refuse planning":
+                raise ClusterUnreachable("the toy cannot be planned")
         return Planned(self.layout(task.config))
 
     def worker_resources(self) -> object:

@@ -6,32 +6,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-Absent = Literal[""] | None
-"""`null` and "" mean: not given."""
+from smartconnect.api.schemas_common import Absent, Answer, LongText, NonEmpty, Pattern, Sent, Status, Strategy, TaskName
+from smartconnect.api.schemas_replication import (
+    ReplicationOptions,
+    ReplicationSource,
+    ReplicationSourceChange,
+    ReplicationSourceShown,
+)
 
-TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{4,64}$")]
 Bucket = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{3,63}$")]
 ObsPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]*$", max_length=64)]
-LongText = Annotated[str, Field(max_length=4096)]
-NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
-Strategy = Literal["latest", "earliest"]
 TimeFormat = Literal["yyyy", "yyyy/MM", "yyyy/MM/dd", "yyyy/MM/dd/HH", "yyyy/MM/dd/HH/mm", "N/A", ""]
 Delimiter = Literal[",", ";", "|", "\n", "\\n", "NULL", ""]
-Status = Literal["CREATING", "RUNNING", "WAITING", "PAUSED", "RESTARTING", "FAILED"]
-
-
-class Sent(BaseModel):
-    """Base of what clients send: unknown fields are ignored, and named in a warning event."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Answer(BaseModel):
-    """Base of what we answer: every field is always there unless its description says otherwise."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ObsSinkFields(Sent):
@@ -84,13 +72,13 @@ class DumpOptions(BaseModel):
     janitor_min_age_s: Annotated[int, Field(ge=0)] | Absent = None
 
 
-class CreateTask(Sent):
-    """Exactly one of `topics`, `topics_regex`."""
+class CreateDump(Sent):
+    """An OBS dump. Exactly one of `topics`, `topics_regex`."""
 
     task_name: TaskName
     start_later: bool | Absent = Field(default=None, description="true: created WAITING, started by restart.")
     topics: LongText | None = Field(default=None, description="Comma list of at most 20 names.")
-    topics_regex: Annotated[str, Field(max_length=256)] | None = Field(default=None, description="Matches the whole name (RE2).")
+    topics_regex: Pattern | None = Field(default=None, description="Matches the whole name (RE2).")
     source_type: Literal["NONE"] | Absent = None
     source_task: dict[str, Any] | Absent = None
     sink_type: Literal["OBS_SINK"]
@@ -98,25 +86,54 @@ class CreateTask(Sent):
     options: DumpOptions | Absent = None
 
 
+class CreateReplication(Sent):
+    """A Kafka replication. One of `topics`, `topics_regex`, or `topics_mapping` alone."""
+
+    task_name: TaskName
+    start_later: bool | Absent = Field(default=None, description="true: created WAITING, started by restart.")
+    topics: LongText | None = Field(default=None, description="Comma list of at most 20 names.")
+    topics_regex: Pattern | None = Field(default=None, description="Matches the whole name (RE2).")
+    source_type: Literal["KAFKA_REPLICATOR_SOURCE"]
+    source_task: ReplicationSource
+    sink_type: Literal["NONE"] | Absent = None
+    sink_task: dict[str, Any] | Absent = None
+    options: ReplicationOptions | Absent = None
+
+
+class CreateTask(RootModel[CreateDump | CreateReplication]):
+    """By its pair of types."""
+
+
 class ModifyTask(Sent):
-    """Absent fields are kept, "" clears; the rules of creation apply to the result."""
+    """Absent fields are kept, "" clears; the rules of creation apply to the result. The side that a kind does not use is ignored."""
 
     task_name: TaskName | Absent = None
     topics: LongText | None = None
-    topics_regex: Annotated[str, Field(max_length=256)] | None = None
-    source_type: Literal["NONE"] | Absent = None
-    source_task: dict[str, Any] | Absent = None
-    sink_type: Literal["OBS_SINK"] | Absent = None
+    topics_regex: Pattern | None = None
+    source_type: Literal["NONE", "KAFKA_REPLICATOR_SOURCE"] | Absent = None
+    source_task: ReplicationSourceChange | dict[str, Any] | Absent = None
+    sink_type: Literal["NONE", "OBS_SINK"] | Absent = None
     sink_task: ObsSinkChange | Absent = None
-    options: DumpOptions | Absent = None
+    options: DumpOptions | ReplicationOptions | Absent = None
     restart: bool | Absent = Field(default=None, description="true: the change begins a new run.")
 
 
-class Validate(Sent):
-    """Fields of one side, secrets included."""
+class ValidateDump(Sent):
+    """Fields of the sink, secrets included."""
 
     type: Literal["OBS_SINK"] | Absent = Field(default=None, description="Absent: by the fields of `task`.")
     task: ObsSink
+
+
+class ValidateReplication(Sent):
+    """Fields of the source, the password included; what names the peer is enough."""
+
+    type: Literal["KAFKA_REPLICATOR_SOURCE"] | Absent = Field(default=None, description="Absent: by the fields of `task`.")
+    task: ReplicationSourceChange
+
+
+class Validate(RootModel[ValidateDump | ValidateReplication]):
+    """By `type`."""
 
 
 class Enable(Sent):
@@ -149,7 +166,7 @@ class ObsSinkShown(BaseModel):
     key_converter: str
 
 
-class Task(BaseModel):
+class DumpTask(BaseModel):
     """`topics` or `topics_regex`: the other is left out. `options`: when they were sent."""
 
     model_config = ConfigDict(
@@ -167,6 +184,28 @@ class Task(BaseModel):
     id: str
     status: Status
     create_time: Annotated[int, Field(description="Epoch ms.")]
+
+
+class ReplicationTask(BaseModel):
+    """`topics` or `topics_regex`, or neither: then the sources of `topics_mapping` are the topics. `options`: when they were sent."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"not": {"required": ["topics", "topics_regex"]}})
+
+    task_name: TaskName
+    topics: Annotated[str, Field(default_factory=str)]
+    topics_regex: Annotated[str, Field(default_factory=str)]
+    source_type: Literal["KAFKA_REPLICATOR_SOURCE"]
+    source_task: ReplicationSourceShown
+    sink_type: Literal["NONE"]
+    sink_task: dict[str, Any]
+    options: Annotated[dict[str, Any], Field(default_factory=dict)]
+    id: str
+    status: Status
+    create_time: Annotated[int, Field(description="Epoch ms.")]
+
+
+class Task(RootModel[DumpTask | ReplicationTask]):
+    """By its pair of types."""
 
 
 class TaskList(Answer):

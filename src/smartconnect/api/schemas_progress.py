@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from smartconnect.api.schemas import Answer, Status
+from smartconnect.api.schemas_common import Answer, Status
 
 
 class Reason(Answer):

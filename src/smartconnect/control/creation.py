@@ -1,17 +1,18 @@
-"""Creating a task: fields, rules between them and between tasks, name and quota, live checks, insert, in this order (api.md §2, §4).
+"""Creating a task: fields, rules between them and between tasks, name and quota, live checks, what is decided once, insert, in this order
+(api.md §2, §4).
 A refused call leaves nothing behind: the only write is the inserting transaction, which decides name and quota for good.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smartconnect.control import codes
 from smartconnect.control.call import CallContext, ControlParts
 from smartconnect.control.common_fields import TASK_NAME, TOP_LEVEL, name_problem, name_problems
 from smartconnect.control.kinds import PAIRS, kind_problem, read_types
-from smartconnect.control.live_checks import run_checks
+from smartconnect.control.live_checks import run_checks, run_resolve
 from smartconnect.control.lookup import Found
 from smartconnect.control.notices import warning_events
 from smartconnect.control.ports import NameTaken, NotEnabled, QuotaReached
@@ -38,7 +39,7 @@ class Wanted:
     ignored: Sequence[str]
 
 
-def read_request(jobs: Mapping[Kind, Job], body: Mapping[str, object]) -> Wanted:
+def read_request(jobs: Mapping[Kind, Job], instance_id: str, body: Mapping[str, object]) -> Wanted:
     """Read a create request; refuses it with all its problems together."""
     common = read_object("", body, CREATE_FIELDS, known=TOP_LEVEL)
     pair, type_problems = read_types(body)
@@ -47,7 +48,7 @@ def read_request(jobs: Mapping[Kind, Job], body: Mapping[str, object]) -> Wanted
     if unsupported is not None:
         raise Refusal(codes.UNSUPPORTED_TYPE, [unsupported, *common.problems])
     kind = PAIRS[pair]
-    parsed = jobs[kind].parse(body)
+    parsed = jobs[kind].parse(instance_id, body)
     refuse_if([*common.problems, *parsed.problems], codes.CREATE_FAILED)
     return Wanted(
         kind=kind,
@@ -61,7 +62,7 @@ def read_request(jobs: Mapping[Kind, Job], body: Mapping[str, object]) -> Wanted
 
 async def create(parts: ControlParts, call: CallContext, body: Mapping[str, object]) -> Found:
     """The new task. `Refusal` if anything is wrong."""
-    wanted = read_request(parts.jobs, body)
+    wanted = read_request(parts.jobs, call.instance.id, body)
     job = parts.jobs[wanted.kind]
     task = _new_task(parts, call, wanted)
     await _refuse_if_misplaced(parts, job, task)
@@ -69,6 +70,9 @@ async def create(parts: ControlParts, call: CallContext, body: Mapping[str, obje
     if parts.policy().check_connections:
         checks = await run_checks(parts, call, job, wanted.config, wanted.secrets)
         refuse_if(checks, codes.CREATE_FAILED)
+    resolved = await run_resolve(call.instance.id, job, wanted.config, wanted.secrets)
+    refuse_if(resolved.problems, codes.CREATE_FAILED)
+    task = replace(task, config=resolved.config)
     events = warning_events(task.create_time, wanted.ignored, checks)
     async with parts.placing:
         await _refuse_if_misplaced(parts, job, task)

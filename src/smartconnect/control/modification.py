@@ -13,7 +13,7 @@ from smartconnect.control.actions import restart_status
 from smartconnect.control.call import CallContext, ControlParts
 from smartconnect.control.common_fields import RESPONSE_ONLY, TASK_NAME, TOP_LEVEL, name_problem, name_problems
 from smartconnect.control.kinds import TYPE_FIELDS
-from smartconnect.control.live_checks import run_checks
+from smartconnect.control.live_checks import run_checks, run_resolve
 from smartconnect.control.lookup import Found
 from smartconnect.control.merging import lonely_secrets, merged_body
 from smartconnect.control.notices import warning_events
@@ -58,6 +58,7 @@ async def modify(parts: ControlParts, call: CallContext, found: Found, body: Map
         config = wanted.config or found.task.config
         checks = await run_checks(parts, call, found.job, config, wanted.all_secrets)
         refuse_if(checks, codes.MODIFY_FAILED)
+    wanted = await _resolved(found, wanted)
     events = warning_events(parts.clock.now_ms(), wanted.ignored, checks)
     if not wanted.changes_anything:
         if events:
@@ -88,7 +89,7 @@ def read_request(found: Found, body: Mapping[str, object], stored: Mapping[str, 
     """Read a modify request against the stored task; refuses it with all its problems together."""
     task, job = found.task, found.job
     common = read_object("", body, MODIFY_FIELDS, known=(*TOP_LEVEL, *RESPONSE_ONLY))
-    parsed = job.parse(merged_body(body, task.config, stored))
+    parsed = job.parse(task.instance_id, merged_body(body, task.config, stored))
     problems = [*common.problems, *parsed.problems, *lonely_secrets(body, stored)]
     for name, old in (("source_type", task.config.source_type), ("sink_type", task.config.sink_type)):
         sent = common.text(name)
@@ -103,11 +104,30 @@ def read_request(found: Found, body: Mapping[str, object], stored: Mapping[str, 
     return Wanted(
         name=None if new_name == task.name else new_name,
         config=parsed.config if _differs(found, parsed.config) else None,
-        secrets={key: secret for key, secret in parsed.secrets.items() if stored.get(key) != secret},
+        secrets=_changed_secrets(stored, parsed.secrets),
         all_secrets=parsed.secrets,
         restart=restart,
         ignored=[*common.ignored, *parsed.ignored],
     )
+
+
+def _changed_secrets(stored: Mapping[str, Secret], wanted: Mapping[str, Secret]) -> dict[str, Secret]:
+    """An empty one clears: a stored secret that the result has no more must not come back with the next modification."""
+    cleared = {key: Secret("") for key in stored if key not in wanted}
+    return cleared | {key: secret for key, secret in wanted.items() if stored.get(key) != secret}
+
+
+async def _resolved(found: Found, wanted: Wanted) -> Wanted:
+    """With what is decided once; a cluster may only now have told that the stored positions belong to another one."""
+    if wanted.config is None:
+        return wanted
+    task = found.task
+    resolved = await run_resolve(task.instance_id, found.job, wanted.config, wanted.all_secrets, task.config)
+    problems = list(resolved.problems)
+    if not problems and not wanted.restart and task.desired is not Desired.WAITING and resolved.config != wanted.config:
+        problems = _meaningless(found, resolved.config)
+    refuse_if(problems, codes.MODIFY_FAILED)
+    return replace(wanted, config=resolved.config)
 
 
 def _meaningless(found: Found, config: TaskConfig) -> list[Problem]:

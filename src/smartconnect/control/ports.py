@@ -53,7 +53,8 @@ class StoredUnit:
 @dataclass(frozen=True, slots=True)
 class ProgressRows:
     """Everything the progress resource is made of. `units` are those of the current plan; `partitions` of the asked page.
-    `earlier_counters`: what units of earlier plans had counted in this run, to be added to the task's (it never falls)."""
+    `earlier_counters`: what units of earlier plans had counted in this run, to be added to the task's (it never falls).
+    `planning_failure`: why the plan of this (run, revision) is not there yet."""
 
     task: Task
     units_stopped: bool
@@ -62,6 +63,7 @@ class ProgressRows:
     partitions_total: int
     events: Sequence[Event]
     earlier_counters: Mapping[str, int] = field(default_factory=dict)
+    planning_failure: Reason | None = None
 
 
 class NameTaken(Exception):

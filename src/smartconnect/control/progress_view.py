@@ -68,12 +68,13 @@ def progress_view(rows: ProgressRows, now_ms: int) -> ProgressView:
     blocked = {unit for unit, partition in rows.partitions if partition.state is PartitionState.BLOCKED}
     units = [_unit_view(row, task, now_ms, standing=standing, blocked=row.name in blocked) for row in rows.units if task.run]
     progress = [unit.progress for unit in units]
+    planning = None if status in (Status.PAUSED, Status.WAITING) else rows.planning_failure
     return ProgressView(
         task=task,
         status=status,
-        health=_health(task, status, units),
+        health=_health(task, status, units, planning),
         as_of=max((unit.reported_at for unit in units if unit.reported_at is not None), default=now_ms),
-        reason=task.failure or _newest(unit.reason for unit in units),
+        reason=task.failure or _newest((planning, *(unit.reason for unit in units))),
         advance=advance(progress),
         counters=_counters(progress, rows.earlier_counters),
         throughput=_sum_of_rates(units),
@@ -117,12 +118,13 @@ def _unit_health(state: UnitState, reason: Reason | None, *, unowned: bool, bloc
     return "retrying" if state is UnitState.RETRYING else "ok"
 
 
-def _health(task: Task, status: Status, units: Sequence[UnitView]) -> str:
+def _health(task: Task, status: Status, units: Sequence[UnitView], planning: Reason | None) -> str:
     if status in (Status.WAITING, Status.PAUSED):
         return "stopped"
     if task.failure is not None:
         return "failed"
-    return max((unit.health for unit in units), key=HEALTH.index, default="ok")
+    waits = "ok" if planning is None else "retrying"
+    return max((waits, *(unit.health for unit in units)), key=HEALTH.index)
 
 
 def _newest(reasons: Iterable[Reason | None]) -> Reason | None:

@@ -124,6 +124,9 @@ class TaskControl:
         if change.desired is Desired.RUNNING:
             refused = codes.RESTART_FAILED if action is Action.RESTART else codes.RESUME_FAILED
             await require_openable_secrets(self._parts, found.task, refused)
+            missing = found.job.missing(found.task.config)
+            if missing:
+                raise Refusal(refused, missing)
         task = await self._parts.store.update_task(found.task, change)
         trail.details = f"run {task.run}" if change.new_run else ""
         self._parts.nudge()

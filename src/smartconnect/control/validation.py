@@ -35,7 +35,7 @@ async def validate(parts: ControlParts, call: CallContext, body: Mapping[str, ob
     kind, side = SIDES[type_name]
     job = parts.jobs[kind]
     source_type, sink_type = next(pair for pair, of in PAIRS.items() if of is kind)
-    parsed = job.parse({"source_type": source_type, "sink_type": sink_type, side: sent})
+    parsed = job.parse(call.instance.id, {"source_type": source_type, "sink_type": sink_type, side: sent}, partial=True)
     of_side = [problem for problem in parsed.problems if problem.field.partition(".")[0] == side]
     refuse_if(_renamed(side, of_side), codes.VALIDATE_FAILED)
     findings = await run_checks(parts, call, job, parsed.config, parsed.secrets)

@@ -28,14 +28,23 @@ class ParsedRequest:
     ignored: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A configuration completed by what is decided once and stored, and what could not be decided although something needs it."""
+
+    config: TaskConfig
+    problems: Sequence[Problem] = ()
+
+
 class Job(Protocol):
     """One kind of task."""
 
     kind: Kind
 
     # -- control -----------------------------------------------------------------------------------------------------------
-    def parse(self, body: Mapping[str, object]) -> ParsedRequest:
-        """Read the kind's fields of a create request (or of a merged modify request); never raises for bad input."""
+    def parse(self, instance_id: str, body: Mapping[str, object], *, partial: bool = False) -> ParsedRequest:
+        """Read the kind's fields of a create request (or of a merged modify request) for a task of this instance; never raises for bad
+        input. `partial`: what a live check does not need may be missing (validate)."""
 
     def shown(self, config: TaskConfig) -> tuple[Mapping[str, object], Mapping[str, object]]:
         """(source_task, sink_task) as the API returns them: every field of its table, defaults filled in, never a secret."""
@@ -46,14 +55,25 @@ class Job(Protocol):
     def meaningless_positions(self, old: TaskConfig, new: TaskConfig) -> Sequence[Problem]:
         """Fields whose change would make stored positions meaningless: refused unless a new run begins with it."""
 
+    def missing(self, config: TaskConfig) -> Sequence[Problem]:
+        """What the configuration names and the settings do not have any more: units could not run with it. No I/O."""
+
     async def check(self, instance_id: str, config: TaskConfig, secrets: Mapping[str, Secret]) -> Sequence[Problem]:
         """Live checks within the caller's deadline; warnings come as problems with `warning` set. Leaves nothing behind."""
+
+    async def resolve(
+        self, instance_id: str, config: TaskConfig, secrets: Mapping[str, Secret], earlier: TaskConfig | None
+    ) -> Resolved:
+        """Decide what is decided once, for good, before a configuration is stored: show returns it, and what changes later in the settings
+        or the clusters (an instance's name, the number of brokers) does not change it. Called after the live checks of a create, and
+        of a modification that changes the configuration (`earlier`: the one before). What a silent cluster would have to tell stays
+        open unless something needs it; answers within some seconds, checked or not, and raises nothing for what a cluster does."""
 
     # -- engine ------------------------------------------------------------------------------------------------------------
     def layout(self, config: TaskConfig) -> PlanLayout:
         """The units that this configuration wants; another layout than the stored plan's makes a new plan."""
 
-    async def plan(self, task: Task, known: Collection[Start], facts: Mapping[str, str]) -> Planned:
+    async def plan(self, task: Task, secrets: Mapping[str, Secret], known: Collection[Start], facts: Mapping[str, str]) -> Planned:
         """Resolve what is decided once per (run, revision), e.g. the offsets of "latest". `known`: starts that this run has already;
         `facts`: what the run's last plan noted, empty for its first."""
 

@@ -69,7 +69,7 @@ class RegistryLedger:
         return await self._registry.starts(self._task.id, self._task.run, self._unit.prefix)
 
     async def reported_positions(self) -> Mapping[tuple[str, int], ReportedPosition]:
-        return await self._registry.reported_positions(self._task.id, self._task.run)
+        return await self._registry.reported_positions(self._task.id, self._task.run, self._unit.prefix)
 
     async def facts(self, name: str) -> Sequence[str]:
         return await self._registry.facts(self._task.id, name)

@@ -90,6 +90,9 @@ class EngineRegistry(Protocol):
         """Store the plan (a new number if the layout changed), its units with free slots, starts and facts for (run, revision), in
         one transaction; False if somebody else was first, or run or revision moved on. The first one stored counts."""
 
+    async def note_planning_failure(self, task: Task, reason: Reason) -> None:
+        """Why planning this (run, revision) has not succeeded yet: shown in progress until a plan is stored or the task moves on."""
+
     async def take_unit(self, task_id: str, unit: UnitName, owner: str) -> int:
         """epoch = epoch + 1 … RETURNING epoch. The first of the two fences (architecture.md §3)."""
 
@@ -102,7 +105,7 @@ class EngineRegistry(Protocol):
 
     async def starts(self, task_id: str, run: int, prefix: str) -> Mapping[tuple[str, int], int]: ...
 
-    async def reported_positions(self, task_id: str, run: int) -> Mapping[tuple[str, int], ReportedPosition]: ...
+    async def reported_positions(self, task_id: str, run: int, prefix: str) -> Mapping[tuple[str, int], ReportedPosition]: ...
 
     async def facts(self, task_id: str, name: str) -> Sequence[str]:
         """Distinct values of a fact over all runs and revisions, oldest first."""

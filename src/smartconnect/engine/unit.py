@@ -84,7 +84,7 @@ class UnitLedger(Protocol):
         """Start offsets of this run that planning resolved, by (topic, partition), of this unit's prefix."""
 
     async def reported_positions(self) -> Mapping[tuple[str, int], ReportedPosition]:
-        """Positions of our partitions as last reported in this run by any owner: what the target should know at least."""
+        """Positions of our prefix's partitions as last reported in this run by any owner: what the target should know at least."""
 
     async def facts(self, name: str) -> Sequence[str]:
         """Every value that planning has stored under this name for this task, over all runs and revisions, oldest first."""

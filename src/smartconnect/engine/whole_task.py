@@ -6,10 +6,11 @@ the same, the registry lets the first one count.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Coroutine
 from typing import Any, Final
 
-from smartconnect.domain.errors import Fatal, Retryable, SmartConnectError
+from smartconnect.domain.errors import Fatal, RegistryUnreachable, Retryable, SmartConnectError
 from smartconnect.domain.planning import UnitName
 from smartconnect.domain.task import Reason, Task
 from smartconnect.engine.decide import expired
@@ -61,22 +62,25 @@ class WholeTaskWorks:
         self._works[task_id] = name, asyncio.create_task(work, name=f"{name} of {task_id}")
 
     async def _plan(self, task: Task) -> None:
-        failures = 0
+        failures, since = 0, self._parts.clock.now_ms()
         while True:
             try:
                 async with asyncio.timeout(PLAN_WITHIN_S):
                     stored = await self._plan_once(task)
             except Fatal as error:
-                self._note_failure(task, error.code, str(error), failures)
-                reason = Reason(error.code, str(error), self._parts.clock.now_ms())
+                reason = Reason(error.code, str(error), since, failures + 1)
+                await self._note_failure(task, reason)
                 if await self._failed(task, reason):
                     return
             except SmartConnectError as error:
-                self._note_failure(task, error.code, str(error), failures)
+                await self._note_failure(task, Reason(error.code, str(error), since, failures + 1))
             except TimeoutError:
-                self._note_failure(task, Retryable.code, f"planning did not end within {PLAN_WITHIN_S:g} s", failures)
+                late = f"planning did not end within {PLAN_WITHIN_S:g} s"
+                await self._note_failure(task, Reason(Retryable.code, late, since, failures + 1))
             except Exception:
                 log.exception("planning ended with an unexpected error", task=task.id)
+                bug = Reason(SmartConnectError.code, "unexpected error, see the log", since, failures + 1)
+                await self._note_failure(task, bug)
             else:
                 log.info("task planned", task=task.id, run=task.run, revision=task.revision, stored=stored)
                 if stored:  # else somebody was first, or the task has moved on: the next look shows which
@@ -89,7 +93,8 @@ class WholeTaskWorks:
         registry = self._parts.registry
         known = await registry.known_starts(task.id, task.run)
         facts = await registry.latest_facts(task.id, task.run)
-        planned = await self._parts.jobs[task.kind].plan(task, known, facts)
+        secrets = await self._parts.secrets(task.id)
+        planned = await self._parts.jobs[task.kind].plan(task, secrets, known, facts)
         return await registry.store_plan(task, planned)
 
     async def _failed(self, task: Task, reason: Reason) -> bool:
@@ -100,9 +105,14 @@ class WholeTaskWorks:
         self._parts.nudge()
         return True
 
-    def _note_failure(self, task: Task, code: str, error: str, failures: int) -> None:
-        self._parts.meters.add(PLANNING_ERRORS, 1, (task.id, code))
-        log.warning("planning failed; it is tried again", task=task.id, code=code, error=error, failures=failures + 1)
+    async def _note_failure(self, task: Task, reason: Reason) -> None:
+        """Where the user sees it: a task without units has nobody else to report it."""
+        self._parts.meters.add(PLANNING_ERRORS, 1, (task.id, reason.code))
+        log.warning(
+            "planning failed; it is tried again", task=task.id, code=reason.code, error=reason.message, failures=reason.attempts
+        )
+        with contextlib.suppress(RegistryUnreachable):
+            await self._parts.registry.note_planning_failure(task, reason)
 
     async def _finish(self, wanted: WantedTask) -> None:
         """Every unit is gone, or 7 days are over: what belongs to the whole task goes, then its rows. The audit tells what stays."""

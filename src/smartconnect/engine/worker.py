@@ -5,6 +5,7 @@ out, moves data, and reports. Ends when told to, drained, or by itself when the 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
@@ -48,6 +49,9 @@ class Worker:
         watch.on_change(self._settings_changed)
 
     async def run(self) -> None:
+        # What was imported lives as long as the process: nothing is gained by looking through it for garbage again and again.
+        gc.collect()
+        gc.freeze()
         async with self._child.living():
             loops = [
                 asyncio.create_task(self._reconciler.run(), name="reconciler"),

@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName, smallest_free_slot
 from smartconnect.domain.progress import UnitState
-from smartconnect.domain.task import Desired, Task
+from smartconnect.domain.task import Desired, Reason, Task
 from smartconnect.engine.unit import OlderPlan
 from smartconnect.registry import dialect
-from smartconnect.registry.codec import to_text
+from smartconnect.registry.codec import reason_to_text, to_text
 from smartconnect.registry.fencing import require_epoch
 from smartconnect.registry.part import Part, unbroken
 from smartconnect.registry.tables import facts, fences, plans, starts, tasks, unit_key, units
@@ -44,9 +44,16 @@ class Plans(Part):
                 await connection.execute(sa.update(plans).where(here).values(run=task.run, revision=task.revision))
             await _insert_starts(connection, task, planned.starts)
             await _insert_facts(connection, task, planned.facts)
-            if not planned.layout.unit_names(0):
-                await connection.execute(sa.update(tasks).where(tasks.c.id == task.id).values(pending_status=None))
+            here, done = tasks.c.id == task.id, {} if planned.layout.unit_names(0) else {"pending_status": None}
+            await connection.execute(sa.update(tasks).where(here).values(planning_failure=None, **done))
             return True
+
+    @unbroken
+    async def note_planning_failure(self, task: Task, reason: Reason) -> None:
+        """Nothing happens if run or revision moved on: then the reason is of something that nobody wants any more."""
+        here = sa.and_(tasks.c.id == task.id, tasks.c.run == task.run, tasks.c.revision == task.revision)
+        async with self._database.write() as connection:
+            await connection.execute(sa.update(tasks).where(here).values(planning_failure=reason_to_text(reason)))
 
     @unbroken
     async def known_starts(self, task_id: str, run: int) -> Collection[Start]:

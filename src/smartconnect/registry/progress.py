@@ -52,6 +52,7 @@ class ProgressReads(Part):
             partitions=page,
             partitions_total=total,
             events=events,
+            planning_failure=reason_from_text(row["planning_failure"]),
             earlier_counters=_sum_counters([unit for unit in rows if unit["plan"] != plan and unit["run"] == task.run]),
         )
 

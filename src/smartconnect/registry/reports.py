@@ -51,13 +51,11 @@ class Reports(Part):
             return counters_from_text((await connection.execute(statement)).scalar_one_or_none())
 
     @unbroken
-    async def reported_positions(self, task_id: str, run: int) -> Mapping[tuple[str, int], ReportedPosition]:
-        """Of all plans of this run: where a newer plan has not reported a partition yet, an older one's word counts."""
-        statement = (
-            sa.select(unit_partitions.c.content)
-            .where(unit_partitions.c.task_id == task_id, unit_partitions.c.run == run)
-            .order_by(unit_partitions.c.plan)
-        )
+    async def reported_positions(self, task_id: str, run: int, prefix: str) -> Mapping[tuple[str, int], ReportedPosition]:
+        """Of the units of this prefix (a direction of a replication), in all plans of this run: where a newer plan has not reported a
+        partition yet, an older one's word counts."""
+        here = sa.and_(unit_partitions.c.task_id == task_id, unit_partitions.c.run == run, unit_partitions.c.prefix == prefix)
+        statement = sa.select(unit_partitions.c.content).where(here).order_by(unit_partitions.c.plan)
         async with self._database.read() as connection:
             contents = list((await connection.execute(statement)).scalars())
         return await asyncio.to_thread(_positions, contents)

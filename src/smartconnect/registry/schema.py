@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from smartconnect.domain.errors import SettingsInvalid
 from smartconnect.registry import dialect
 
-NEWEST = "0001"
+NEWEST = "0002"
 """The last file of `migrations/versions` (a test compares)."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 

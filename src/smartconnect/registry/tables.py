@@ -58,6 +58,7 @@ tasks = sa.Table(
     _value("deleted_at", sa.BigInteger, nullable=True),
     _value("pending_status", sa.Text, nullable=True),
     _value("failure", sa.Text, nullable=True),
+    _value("planning_failure", sa.Text, nullable=True),
     _value("current_plan", sa.Integer, nullable=True),
     sa.UniqueConstraint("instance_id", "live_name", name="one_live_task_of_a_name"),
     sa.Index("tasks_in_list_order", "instance_id", "create_time", "id"),

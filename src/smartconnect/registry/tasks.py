@@ -83,6 +83,8 @@ class Tasks(Part):
             values = task_to_row(changed)
             if changed.desired is Desired.DELETED:
                 values["deleted_at"] = self._now()
+            if (changed.run, changed.revision) != (stored.run, stored.revision):
+                values["planning_failure"] = None
             await connection.execute(sa.update(tasks).where(tasks.c.id == task.id).values(values))
             await store_secrets(connection, self._vault, task.id, change.secrets or {})
             await insert_events(connection, {task.id: change.events})

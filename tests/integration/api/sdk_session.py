@@ -136,6 +136,23 @@ def tasks(session: Session) -> None:
         session.refused(404, "DMS.00404026", "delete_connector_task", task_id=task["id"])
 
 
+def replication(session: Session) -> None:
+    """A Kafka replication that waits for its start: every field must come back as it was sent, but the password."""
+    sent, source = {"topics": session.given["topic"], "source_type": "KAFKA_REPLICATOR_SOURCE"}, session.given["source"]
+    name = f"sdk-copy-{uuid.uuid4().hex[:8]}"
+    body = models.CreateSmartConnectTaskReq(
+        task_name=name, start_later=True, source_task=models.SmartConnectTaskReqSourceConfig(**source), **sent
+    )
+    task = session.call("create_connector_task", body=body).to_dict()
+    for shown in (task, session.call("show_connector_task", task_id=task["id"]).to_dict()):
+        assert (shown["task_name"], shown["status"], shown["sink_type"]) == (name, "WAITING", "NONE")
+        assert {field: shown[field] for field in sent} == sent
+        assert "password" not in shown["source_task"]
+        for field, value in source.items():
+            assert field == "password" or shown["source_task"][field] == value, (field, shown["source_task"][field], value)
+    session.call("delete_connector_task", task_id=task["id"])
+
+
 def newer_calls(session: Session, task: dict, other: dict) -> None:
     """What only later versions have."""
     if session.has("restart_smart_connector_task"):
@@ -195,6 +212,7 @@ def signatures(session: Session) -> None:
 def main() -> None:
     session = Session(json.load(sys.stdin))
     tasks(session)
+    replication(session)
     connector(session)
     signatures(session)
     json.dump({"called": session.called, "missing": [name for name in OPTIONAL if not session.has(name)]}, sys.stdout)

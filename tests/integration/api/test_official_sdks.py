@@ -55,6 +55,31 @@ SINK = {
 }
 
 
+SOURCE = {
+    "bootstrap_servers": "peer-1:9092,peer-2:9092",
+    "security_protocol": "SASL_SSL",
+    "sasl_mechanism": "SCRAM-SHA-512",
+    "user_name": "joe",
+    "password": "CANARY",
+    "current_cluster_name": "A",
+    "cluster_name": "B",
+    "direction": "two-way",
+    "task_num": 3,
+    "consumer_strategy": "earliest",
+    "replication_factor": 1,
+    "rename_topic_enabled": True,
+    "provenance_header_enabled": False,
+    "sync_consumer_offsets_enabled": True,
+    "compression_type": "zstd",
+}
+
+
+PLAIN = {name: value for name, value in SOURCE.items() if name not in ("user_name", "password")} | {
+    "security_protocol": "PLAINTEXT"
+}
+"""For a real cluster without logins: the instance's own, under another name."""
+
+
 class SignedService(Service):
     """The product with an access key and an instance that is not enabled."""
 
@@ -83,7 +108,7 @@ def run_session(version: str, given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("version", SDK_VERSIONS)
 def test_every_operation_of_the_sdk_works(api: Served, version: str) -> None:
-    given = {"endpoint": api.url, "instance": INSTANCE, "sink": SINK, "topic": "orders", "running": False}
+    given = {"endpoint": api.url, "instance": INSTANCE, "sink": SINK, "source": SOURCE, "topic": "orders", "running": False}
     run_session(version, given)
 
 
@@ -99,6 +124,7 @@ async def test_every_operation_of_the_sdk_works_on_the_whole_product(
             "endpoint": f"http://127.0.0.1:{service.port}",
             "instance": service.options.instance_id,
             "sink": {**SINK, **keys},
+            "source": {**PLAIN, "bootstrap_servers": kafka.bootstrap_servers},
             "topic": topic,
             "running": True,
         }

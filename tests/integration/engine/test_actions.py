@@ -3,15 +3,16 @@ back, and what units do when their job fails. All tests share one service."""
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
+from smartconnect.control.progress_view import progress_view
 from smartconnect.domain.progress import UnitState
-from smartconnect.domain.task import Status
+from smartconnect.domain.task import Reason, Status
+from smartconnect.sandbox.ports import free_port
 from tests.support.toy_job import Trace
 from tests.support.toy_service import ToyService, ToyTask, toy_service
 from tests.support.waiting import eventually
@@ -23,10 +24,7 @@ UNITS = {"toy-1-0", "toy-1-1"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ToyService]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    async with toy_service(tmp_path_factory.mktemp("actions"), port) as running:
+    async with toy_service(tmp_path_factory.mktemp("actions"), free_port()) as running:
         yield running
 
 
@@ -226,6 +224,25 @@ async def test_task_whose_planning_hangs_delays_no_other_task(service: ToyServic
     assert await other.status() is Status.RUNNING
     assert await stuck.status() is Status.CREATING
     assert stuck.traces() == []
+
+
+async def test_why_planning_fails_is_shown_until_it_succeeds(service: ToyService) -> None:
+    task = await service.create("refuse-planning", files={"mood": "refuse planning"})
+
+    async def reason() -> Reason | None:
+        rows = await service.registry.progress(task.id, offset=0, limit=0, topic=None)
+        assert rows is not None
+        return progress_view(rows, rows.task.create_time).reason
+
+    async def tried_again() -> bool:
+        shown = await reason()
+        return shown is not None and shown.attempts > 1 and shown.message == "the toy cannot be planned"
+
+    await eventually(tried_again, what="the reason of the second attempt is shown")
+    assert await task.status() is Status.CREATING
+    task.mood("")
+    await task.shows(Status.RUNNING)
+    assert await reason() is None
 
 
 def _quiet(task: ToyTask) -> bool:

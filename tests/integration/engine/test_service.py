@@ -15,6 +15,7 @@ import pytest
 
 from smartconnect.domain.task import Status
 from smartconnect.engine import launch
+from smartconnect.sandbox.ports import free_port
 from tests.integration.engine.conftest import StartService
 from tests.support.toy_service import ToyService, ToyTask, alive, proportional_mib, resident_mib
 from tests.support.waiting import eventually
@@ -109,13 +110,13 @@ def test_version_is_printed_for_people_and_for_programs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_bad_start_is_one_clear_line_on_stderr(tmp_path: Path, free_port: int, command: str) -> None:
+def test_bad_start_is_one_clear_line_on_stderr(tmp_path: Path, command: str) -> None:
     missing = _cli(tmp_path, command)
     assert (missing.returncode, missing.stderr) == (
         78,
         "smart-connect: smart-connect.toml: there is no such file; name it with --config\n",
     )
-    (tmp_path / "smart-connect.toml").write_text(f'[api]\nauth = "none"\nlisten = "127.0.0.1:{free_port}"\n[api2]\n')
+    (tmp_path / "smart-connect.toml").write_text(f'[api]\nauth = "none"\nlisten = "127.0.0.1:{free_port()}"\n[api2]\n')
     wrong = _cli(tmp_path, command)
     assert wrong.returncode == 78
     assert wrong.stderr == "smart-connect: smart-connect.toml: api2: there is no such key\n"
@@ -142,15 +143,16 @@ def test_keys_are_rotated(tmp_path: Path) -> None:
     assert len((tmp_path / "smart-connect.key").read_text().splitlines()) == 2
 
 
-async def test_serve_command_becomes_the_parent_and_stops_on_sigterm(tmp_path: Path, free_port: int) -> None:
-    (tmp_path / "smart-connect.toml").write_text(f'[api]\nauth = "none"\nlisten = "127.0.0.1:{free_port}"\n[workers]\ncount = 1\n')
+async def test_serve_command_becomes_the_parent_and_stops_on_sigterm(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "smart-connect.toml").write_text(f'[api]\nauth = "none"\nlisten = "127.0.0.1:{port}"\n[workers]\ncount = 1\n')
     environment = {**os.environ, "PYTHONPATH": str(Path("src").resolve())}
     with (tmp_path / "log").open("wb") as log:
         serve = subprocess.Popen(
             [sys.executable, "-m", "smartconnect.cli", "serve", "--log-format", "json"], cwd=tmp_path, env=environment, stderr=log
         )
     try:
-        await eventually(lambda: _ready(free_port), 40, what="the service is ready")
+        await eventually(lambda: _ready(port), 40, what="the service is ready")
         started = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if "process started" in line]
         pids = [line["pid"] for line in started]
         assert resident_mib(serve.pid) <= 25

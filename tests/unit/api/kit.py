@@ -1,5 +1,5 @@
-"""What the API's tests stand on: the real application over a real SQLite registry and the real OBS dump job, of which only the live
-checks are scripted; and a client that speaks ASGI, so that raw paths and headers arrive exactly as written.
+"""What the API's tests stand on: the real application over a real SQLite registry and the real jobs, of which only what asks clusters is
+scripted; and a client that speaks ASGI, so that raw paths and headers arrive exactly as written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from smartconnect.api.access import AccessDirectory, AccessKey, ApiToken, AuthMode
 from smartconnect.api.app import create_app
@@ -22,13 +22,22 @@ from smartconnect.control.call import ControlParts
 from smartconnect.control.policy import ControlPolicy
 from smartconnect.control.tasks import TaskControl
 from smartconnect.domain.clock import Clock
+from smartconnect.domain.errors import ClusterUnreachable
+from smartconnect.domain.kafka_replication_spec import ReplicationOptions
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, TaskConfig
+from smartconnect.engine.job import Resolved
+from smartconnect.jobs.kafka_replication import environment as replication_environment
+from smartconnect.jobs.kafka_replication import resolving
+from smartconnect.jobs.kafka_replication.job import KafkaReplicationJob
+from smartconnect.jobs.kafka_replication.peers import peer_of
 from smartconnect.jobs.obs_dump.environment import Directory
 from smartconnect.jobs.obs_dump.job import ObsDumpJob
+from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.types import Broker, ClusterMetadata
 from smartconnect.registry import Registry
-from smartconnect.settings import InstanceSettings, ObsDumpSettings, ObsSettings
+from smartconnect.settings import InstanceSettings, KafkaReplicationSettings, ObsDumpSettings, ObsSettings
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 OTHER_PROJECT = "fedcba9876543210fedcba9876543210"
@@ -48,6 +57,14 @@ def dump(name: str = "orders-dump", **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in body.items() if value is not ...}
 
 
+def replication(name: str = "orders-copy", **changes: Any) -> dict[str, Any]:
+    """A create request that pulls `orders` from a peer by addresses; `source` lays fields over `source_task`; `...` removes."""
+    source = {"bootstrap_servers": "peer:9092", "direction": "pull", "cluster_name": "B", **changes.pop("source", {})}
+    fields = {key: value for key, value in source.items() if value is not ...}
+    body = {"task_name": name, "topics": "orders", "source_type": "KAFKA_REPLICATOR_SOURCE", "source_task": fields, **changes}
+    return {key: value for key, value in body.items() if value is not ...}
+
+
 class MovableClock:
     """A clock that a test turns."""
 
@@ -58,13 +75,10 @@ class MovableClock:
         return Clock(monotonic=lambda: self.now_ms / 1000, wall=lambda: self.now_ms / 1000)
 
 
-class ScriptedChecks(ObsDumpJob):
-    """The real job, with live checks that find what the test says."""
+class Script:
+    """What the live checks of one job find, and what they were asked."""
 
     def __init__(self) -> None:
-        instances = {each.id: each for each in instance_settings()}
-        directory = Directory(instance=instances.__getitem__, obs=ObsSettings, obs_dump=ObsDumpSettings)
-        super().__init__(directory, Clock(), Random(1))
         self.findings: Sequence[Problem] = ()
         self.error: Exception | None = None
         self.hangs = False
@@ -77,6 +91,48 @@ class ScriptedChecks(ObsDumpJob):
         if self.error is not None:
             raise self.error
         return self.findings
+
+
+class ScriptedChecks(Script, ObsDumpJob):
+    """The real dump, with live checks that find what the test says."""
+
+    def __init__(self) -> None:
+        Script.__init__(self)
+        instances = {each.id: each for each in instance_settings()}
+        directory = Directory(instance=instances.__getitem__, obs=ObsSettings, obs_dump=ObsDumpSettings)
+        ObsDumpJob.__init__(self, directory, Clock(), Random(1))
+
+
+class ScriptedReplication(Script, KafkaReplicationJob):
+    """The real replication, between clusters that a test makes up: `cluster_ids` by the peer's addresses, each with 5 brokers; others are
+    silent. `instances` are the settings, which a test may change."""
+
+    def __init__(self) -> None:
+        Script.__init__(self)
+        self.instances = {each.id: each for each in instance_settings()}
+        self.cluster_ids: dict[str, str] = {}
+        directory = replication_environment.Directory(lambda name: self.instances.get(name), KafkaReplicationSettings)
+        KafkaReplicationJob.__init__(self, directory, Clock(), Random(1))
+
+    async def resolve(
+        self, instance_id: str, config: TaskConfig, secrets: Mapping[str, Secret], earlier: TaskConfig | None
+    ) -> Resolved:
+        where = peer_of(config, secrets, self.instances.get).bootstrap_servers
+        current, peer = FakeCluster("current"), FakeCluster(self.cluster_ids.get(where, ""))
+        clusters = cast(Cluster, current), cast(Cluster, peer)
+        return await resolving.resolve(*clusters, config, earlier, ReplicationOptions(), self.instances.get)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeCluster:
+    """Tells who it is; without an id it is silent."""
+
+    cluster_id: str
+
+    async def metadata(self, topics: object) -> ClusterMetadata:
+        if not self.cluster_id:
+            raise ClusterUnreachable("nobody there")
+        return ClusterMetadata({node: Broker(node, "h", 1, None) for node in range(5)}, self.cluster_id, 0, {})
 
 
 def instance_settings() -> list[InstanceSettings]:
@@ -220,6 +276,7 @@ class Service:
     app: Any
     registry: Registry
     job: ScriptedChecks
+    replication: ScriptedReplication
     clock: MovableClock
     policy: ControlPolicy
     access: AccessDirectory
@@ -234,8 +291,8 @@ class Service:
 
 def build(registry: Registry, file: Path, clock: MovableClock) -> Service:
     """One service over an opened registry."""
-    job = ScriptedChecks()
-    service = Service(None, registry, job, clock, ControlPolicy(check_timeout_s=0.2), access_directory(), file)
+    job, replication = ScriptedChecks(), ScriptedReplication()
+    service = Service(None, registry, job, replication, clock, ControlPolicy(check_timeout_s=0.2), access_directory(), file)
 
     def nudge() -> None:
         service.nudges += 1
@@ -248,7 +305,7 @@ def build(registry: Registry, file: Path, clock: MovableClock) -> Service:
 
     service.parts = ControlParts(
         store=registry,
-        jobs={Kind.OBS_DUMP: job},
+        jobs={Kind.OBS_DUMP: job, Kind.KAFKA_REPLICATION: replication},
         policy=lambda: service.policy,
         clock=clock.clock(),
         new_id=lambda: str(uuid.uuid4()),

@@ -130,7 +130,7 @@ async def test_all_problems_are_reported_together(client: Client) -> None:
 @pytest.mark.parametrize(
     ("source", "sink", "reason"),
     [
-        ("KAFKA_REPLICATOR_SOURCE", None, "kafka replication is not available in this version"),
+        ("KAFKA_REPLICATOR_SOURCE", "OBS_SINK", "is no kind of task"),
         ("REDIS_REPLICATOR_SOURCE", "REDIS_REPLICATOR_SINK", "redis replication is not available in this version"),
         ("NONE", "NONE", "is no kind of task"),
         ("NONE", "obs_sink", "is no kind of task"),

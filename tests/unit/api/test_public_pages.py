@@ -8,9 +8,10 @@ import re
 import pytest
 from openapi_spec_validator import validate
 
-from smartconnect.api import schemas
+from smartconnect.api import schemas, schemas_replication
 from smartconnect.api.services import Readiness
 from smartconnect.domain.fields import Text, Whole
+from smartconnect.jobs.kafka_replication import request as replication
 from smartconnect.jobs.obs_dump.request import OPTION_FIELDS, SINK_FIELDS
 from tests.unit.api.kit import Client, Service
 
@@ -72,7 +73,14 @@ async def test_the_page_needs_nothing_from_outside(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("model", "fields"),
-    [(schemas.ObsSink, SINK_FIELDS), (schemas.ObsSinkChange, SINK_FIELDS), (schemas.DumpOptions, OPTION_FIELDS)],
+    [
+        (schemas.ObsSink, SINK_FIELDS),
+        (schemas.ObsSinkChange, SINK_FIELDS),
+        (schemas.DumpOptions, OPTION_FIELDS),
+        (schemas_replication.ReplicationSource, replication.SOURCE_FIELDS),
+        (schemas_replication.ReplicationSourceChange, replication.SOURCE_FIELDS),
+        (schemas_replication.ReplicationOptions, replication.OPTION_FIELDS),
+    ],
 )
 def test_the_documented_fields_are_those_that_are_read(model: type[schemas.BaseModel], fields: tuple[object, ...]) -> None:
     schema = model.model_json_schema()
@@ -89,3 +97,8 @@ def test_the_documented_fields_are_those_that_are_read(model: type[schemas.BaseM
 def test_the_documented_answer_has_every_field_of_the_sink() -> None:
     shown = set(schemas.ObsSinkShown.model_json_schema()["properties"])
     assert {field.name for field in SINK_FIELDS} - {"access_key", "secret_key", "agency_name"} <= shown
+
+
+def test_the_documented_answer_has_exactly_the_fields_of_the_source() -> None:
+    shown = set(schemas_replication.ReplicationSourceShown.model_json_schema()["properties"])
+    assert shown == {field.name for field in replication.SOURCE_FIELDS} - {"password"}

@@ -126,6 +126,17 @@ def test_the_newest_standing_error_is_the_reason_and_names_its_unit() -> None:
     assert view(unit(reason=reason("later", 9)), task=failed).reason == failed.failure
 
 
+def test_a_planning_failure_is_the_reason_while_there_is_no_unit_to_tell_one() -> None:
+    shown = view(planning_failure=reason("cluster_unreachable", 5))
+    assert (shown.reason, shown.health, shown.units) == (reason("cluster_unreachable", 5), "retrying", [])
+    failed = unit(state=UnitState.FAILED, reason=reason("failed", 9))
+    shown = view(failed, planning_failure=reason("cluster_unreachable", 5))
+    assert shown.reason is not None
+    assert (shown.reason.code, shown.health) == ("failed", "failed")
+    paused = view(task=replace(TASK, desired=Desired.PAUSED), stopped=True, planning_failure=reason("cluster_unreachable"))
+    assert (paused.reason, paused.health) == (None, "stopped")
+
+
 def test_unknown_is_never_zero() -> None:
     shown = view(unit(), unit("dump-1-1", progress=unit_progress(lag_records=None, lag_ms=None)))
     assert (shown.lag_records, shown.lag_ms, shown.lag_bytes) == (None, None, None)

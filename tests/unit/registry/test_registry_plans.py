@@ -8,10 +8,11 @@ import pytest
 
 from smartconnect.domain.errors import Fenced
 from smartconnect.domain.planning import PlanLayout, Planned, Start
-from smartconnect.domain.task import Desired, Status, Task
+from smartconnect.domain.task import Desired, Reason, Status, Task
 from smartconnect.engine.unit import OlderPlan
 from smartconnect.registry import Registry
 from tests.unit.registry.givens import (
+    BROKEN,
     THREE_UNITS,
     TWO_UNITS,
     a_report,
@@ -145,6 +146,27 @@ async def test_facts_are_those_of_the_last_confirmed_plan_or_all_that_ever_were(
     await registry.store_plan(task, Planned(TWO_UNITS, facts={"path": "c"}))
     assert await registry.facts(task.id, "path") == ["a", "b", "c"]
     assert await registry.facts(task.id, "unknown") == []
+
+
+async def test_a_planning_failure_shows_until_there_is_a_plan_or_the_task_moves_on(registry: Registry) -> None:
+    async def shown() -> Reason | None:
+        rows = await registry.progress(task.id, offset=0, limit=0, topic=None)
+        assert rows is not None
+        return rows.planning_failure
+
+    task = await insert(registry, a_task())
+    assert await shown() is None
+    await registry.note_planning_failure(task, BROKEN)
+    assert await shown() == BROKEN
+    newer = await modified(registry, task)
+    assert await shown() is None
+    await registry.note_planning_failure(task, BROKEN)
+    assert await shown() is None
+    await registry.note_planning_failure(newer, BROKEN)
+    paused = await change(registry, newer, desired=Desired.PAUSED)
+    assert await shown() == BROKEN
+    assert await registry.store_plan(paused, Planned(TWO_UNITS))
+    assert await shown() is None
 
 
 async def test_a_task_without_units_runs_when_it_is_planned(registry: Registry) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartconnect.control.ports import ProgressRows
-from smartconnect.domain.planning import PlanLayout, Planned
+from smartconnect.domain.planning import PlanLayout, Planned, UnitName
 from smartconnect.domain.progress import Event, Level, PartitionProgress, PartitionState, UnitState
 from smartconnect.domain.task import Status
 from smartconnect.engine.unit import ReportedPosition
@@ -120,7 +120,7 @@ async def test_what_is_not_told_again_stays_but_not_into_the_next_run(registry: 
     rows = await shown(registry)
     assert (rows.units[0].progress, rows.units[0].run, rows.partitions_total) == (None, 2, 0)
     assert await registry.counters(task.id, unit(), 2) == {}
-    assert await registry.reported_positions(task.id, 2) == {}
+    assert await registry.reported_positions(task.id, 2, "dump") == {}
 
 
 async def test_counters_are_those_of_any_owner_and_unknown_units_have_none(registry: Registry) -> None:
@@ -146,10 +146,22 @@ async def test_after_a_new_plan_old_values_count_until_there_are_new_ones(regist
     name = unit(plan=2)
     await registry.report([a_report(name, await take(registry, name), partitions=[a_partition(partition=0, position=150)])])
     assert (await shown(registry)).partitions == [("dump-2-0", a_partition(partition=0, position=150))]
-    assert await registry.reported_positions(task.id, 1) == {
+    assert await registry.reported_positions(task.id, 1, "dump") == {
         ("orders", 0): ReportedPosition(150, "id of orders"),
         ("orders", 1): ReportedPosition(101, "id of orders"),
     }
+
+
+async def test_positions_of_one_direction_are_not_the_other_ones(registry: Registry) -> None:
+    task = await planned_task(registry, layout=PlanLayout(("pull", "push"), 1))
+    for prefix, position in (("pull", 100), ("push", 7)):
+        name = UnitName(prefix, 1, 0)
+        partitions = [a_partition(position=position, direction=prefix)]
+        await registry.report([a_report(name, await take(registry, name), partitions=partitions)])
+    for prefix, position in (("pull", 100), ("push", 7)):
+        found = await registry.reported_positions(task.id, 1, prefix)
+        assert {key: reported.offset for key, reported in found.items()} == {("orders", 0): position}
+    assert await registry.reported_positions(task.id, 1, "dump") == {}
 
 
 async def test_partitions_are_paged_in_order_over_all_units(registry: Registry) -> None:

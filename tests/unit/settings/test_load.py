@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from smartconnect.domain.errors import SettingsInvalid
+from smartconnect.domain.kafka_replication_spec import Delivery, OnGap, OnRejectedRecord, Timestamps
 from smartconnect.domain.secret import Secret
 from smartconnect.settings import Settings
 from smartconnect.settings_load import fingerprint, load, secrets_of
@@ -170,3 +171,35 @@ def test_fingerprint_changes_with_a_secret_and_with_nothing_else_alike(tmp_path:
     assert same != fingerprint(_load(tmp_path, GOOD.replace("SK-text", "SK-other")))
     assert same != fingerprint(_load(tmp_path, GOOD.replace("max_tasks = 5", "max_tasks = 6")))
     assert len(same) == 12
+
+
+def test_the_section_of_kafka_replication_as_the_specification_writes_it(tmp_path: Path) -> None:
+    section = """
+[kafka_replication]
+delivery = "at_least_once"
+commit_min_ms = 20
+commit_interval_ms = 200
+transaction_timeout_ms = 30000
+refresh_interval_s = 10
+config_sync_interval_s = 60
+group_sync_interval_s = 10
+groups_include = ".*"
+groups_exclude = "console-consumer-.*,connect-.*,__.*"
+sync_topic_configs = false
+on_gap = "stop"
+on_rejected_record = "clamp"
+timestamps = "producer"
+buffer_mb = 64
+produce_connections = 2
+mm2_topics = false
+heartbeats = false
+peer_ca_file = "/etc/ca.pem"
+"""
+    read = _load(tmp_path, GOOD + section).kafka_replication
+    assert read.delivery is Delivery.AT_LEAST_ONCE
+    assert (read.on_gap, read.on_rejected_record, read.timestamps) == (OnGap.STOP, OnRejectedRecord.CLAMP, Timestamps.PRODUCER)
+    assert (read.buffer_mb, read.peer_ca_file, read.step_log) == (64, "/etc/ca.pem", "")
+    wrong = section.replace("buffer_mb = 64", "buffer_mb = 1\nbuffer = 2").replace('"at_least_once"', '"twice"')
+    problems = _problems(tmp_path, GOOD + wrong)
+    for key in ("kafka_replication.delivery", "kafka_replication.buffer_mb", "kafka_replication.buffer: there is no such key"):
+        assert key in problems

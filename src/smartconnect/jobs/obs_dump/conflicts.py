@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from smartconnect.domain.problems import Problem, ProblemKind
 from smartconnect.domain.task import Kind, Task, TaskConfig
 from smartconnect.jobs.obs_dump.request import stripped_path
+from smartconnect.jobs.other_tasks import named
 from smartconnect.jobs.topic_pattern import selection
 
 
@@ -22,7 +23,7 @@ def conflicts(task: Task, others: Sequence[Task]) -> list[Problem]:
             continue
         common = mine.common_with(selection(other.config.topics, other.config.topics_regex))
         if common is not None:
-            reason = f"{_named(other, task)} writes {common} to bucket {target[0]}, path {target[1] or '/'}: choose another path"
+            reason = f"{named(other, task)} writes {common} to bucket {target[0]}, path {target[1] or '/'}: choose another path"
             problems.append(Problem("sink_task.obs_path", reason, ProblemKind.BETWEEN_FIELDS))
     return problems
 
@@ -37,10 +38,3 @@ def meaningless_positions(old: TaskConfig, new: TaskConfig) -> list[Problem]:
 
 def _target(config: TaskConfig) -> tuple[str, str]:
     return str(config.sink_task.get("obs_bucket_name", "")), stripped_path(config)
-
-
-def _named(other: Task, task: Task) -> str:
-    """Tasks of another project are not named: their names are not this caller's business."""
-    if other.project_id != task.project_id:
-        return "a task of another project"
-    return f"task {other.name}" if other.instance_id == task.instance_id else f"task {other.name} of another instance"

@@ -31,7 +31,7 @@ from smartconnect.jobs.obs_dump.steps import IncarnationSteps, NamedUpload, Outc
 from smartconnect.jobs.obs_dump.store_calls import StoreCalls
 from smartconnect.jobs.obs_dump.topic_watch import selected_by
 from smartconnect.jobs.obs_dump.transaction_steps import TransactionSteps
-from smartconnect.jobs.obs_dump.uploads import UploadTools
+from smartconnect.jobs.obs_dump.uploads import Leaving, UploadTools
 from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
@@ -78,7 +78,7 @@ class Incarnation:
         self.calls = StoreCalls(self.clock, self.random, self.control_places)
         self.store = open_store(self.spec, resources.directory.obs(), self.clock, self.random)
         await self.store.__aenter__()
-        self.uploads = UploadTools(self.store, self.calls, self.part_places, self.pool, self.steps, set())
+        self.uploads = UploadTools(self.store, self.calls, self.part_places, self.pool, self.steps, set(), Leaving())
         self.finisher = Finisher(self.store, self.calls, self.steps, self.context.task.id)
         await self.crew.__aenter__()
         return self

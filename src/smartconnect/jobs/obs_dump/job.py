@@ -19,7 +19,7 @@ from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, Task, TaskConfig
 from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult, VerifySubject
-from smartconnect.engine.job import ParsedRequest
+from smartconnect.engine.job import ParsedRequest, Resolved
 from smartconnect.engine.unit import UnitContext, UnitRunner
 from smartconnect.jobs.clusters import open_cluster
 from smartconnect.jobs.obs_dump import checks, conflicts, planning, positions, presentation, request, upkeep
@@ -45,7 +45,7 @@ class ObsDumpJob:
 
     # For control
 
-    def parse(self, body: Mapping[str, object]) -> ParsedRequest:
+    def parse(self, instance_id: str, body: Mapping[str, object], *, partial: bool = False) -> ParsedRequest:
         return request.parse(body)
 
     def shown(self, config: TaskConfig) -> tuple[Mapping[str, object], Mapping[str, object]]:
@@ -56,6 +56,9 @@ class ObsDumpJob:
 
     def meaningless_positions(self, old: TaskConfig, new: TaskConfig) -> Sequence[Problem]:
         return conflicts.meaningless_positions(old, new)
+
+    def missing(self, config: TaskConfig) -> Sequence[Problem]:
+        return ()
 
     async def check(self, instance_id: str, config: TaskConfig, secrets: Mapping[str, Secret]) -> Sequence[Problem]:
         spec = self._spec(config, secrets)
@@ -68,12 +71,17 @@ class ObsDumpJob:
                 found.append(await checks.check_instance(cluster, spec))
             return [problem for problems in found for problem in problems]
 
+    async def resolve(
+        self, instance_id: str, config: TaskConfig, secrets: Mapping[str, Secret], earlier: TaskConfig | None
+    ) -> Resolved:
+        return Resolved(config)
+
     # For the engine
 
     def layout(self, config: TaskConfig) -> PlanLayout:
         return planning.layout(config)
 
-    async def plan(self, task: Task, known: Collection[Start], facts: Mapping[str, str]) -> Planned:
+    async def plan(self, task: Task, secrets: Mapping[str, Secret], known: Collection[Start], facts: Mapping[str, str]) -> Planned:
         async with self._cluster(task.instance_id, "plan") as cluster:
             return await planning.plan(cluster, task.config, known, facts)
 

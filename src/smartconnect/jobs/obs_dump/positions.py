@@ -4,12 +4,13 @@ fenced and nothing that was promised gets lost (obs-dump.md §3 unreadable metad
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
-from smartconnect.domain.errors import MalformedData, SmartConnectError
+from smartconnect.domain.errors import MalformedData
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.positions import PositionChange, PositionMoved, PositionRow
 from smartconnect.engine.unit import UnitContext
+from smartconnect.jobs.log_bounds import bounds, wanted_offset
 from smartconnect.jobs.obs_dump.committer import Committer, CommitterEvents
 from smartconnect.jobs.obs_dump.earlier_runs import finish_entries, give_up
 from smartconnect.jobs.obs_dump.entries import NOTHING, Promise, decode
@@ -18,21 +19,14 @@ from smartconnect.jobs.obs_dump.incarnation import Incarnation, group_name
 from smartconnect.jobs.obs_dump.topic_watch import selected_by
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.groups import OffsetCommit, fetch_offsets
-from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_COMMITTED, list_offsets
 from smartconnect.kafka.types import TopicPartition
-
-
-class PositionRefused(SmartConnectError):
-    """The position cannot be where it was asked to be; the sentence says where it can."""
-
-    code = "position_refused"
 
 
 async def show(cluster: Cluster, task_id: str, run: int, spec: ObsDumpSpec) -> Sequence[PositionRow]:
     """Every partition that has a position in this run or is selected now."""
     found = await fetch_offsets(cluster, group_name(task_id, run), require_stable=False)
     tps = sorted({*found.committed, *await _selected(cluster, spec)})
-    bounds = await _bounds(cluster, tps)
+    found_bounds = await bounds(cluster, tps)
     rows = []
     for tp in tps:
         committed = found.committed.get(tp)
@@ -41,7 +35,7 @@ async def show(cluster: Cluster, task_id: str, run: int, spec: ObsDumpSpec) -> S
             PositionRow(
                 *tp,
                 None if committed is None else committed.offset,
-                *bounds[tp],
+                *found_bounds[tp],
                 prepared=0 if promise is None else len(promise.entries),
                 foreign=promise is None,
             )
@@ -53,7 +47,7 @@ async def move(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResourc
     """Take the unit over, make visible what the partition's position promises, commit the new position. PositionRefused, Fenced."""
     tp = TopicPartition(change.topic, change.partition)
     async with Incarnation(context, spec, resources) as inc:
-        target, log_end = await _target(inc.cluster, tp, change.offset)
+        target, log_end = await wanted_offset(inc.cluster, tp, change.offset)
         positions = await inc.take_over()
         old = positions.get(tp)
         if old is not None and old.promise is not None:
@@ -62,28 +56,6 @@ async def move(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResourc
         committer = Committer(inc.txn, inc.group, events, inc.steps, inc.clock, 0.0)
         await committer.commit_to(inc.group, context.task.run, {tp: OffsetCommit(target)})
         return PositionMoved(None if old is None else old.offset, target, log_end)
-
-
-async def _target(cluster: Cluster, tp: TopicPartition, wanted: int | None) -> tuple[int, int]:
-    """Where to go, and the log's end."""
-    start, end = (await _bounds(cluster, [tp]))[tp]
-    if start is None or end is None:
-        raise PositionRefused(f"the instance has no partition {tp}, or it has no leader now")
-    if wanted is None:
-        return end, end
-    if not start <= wanted <= end:
-        raise PositionRefused(f"{tp} has offsets {start} to {end}: {wanted} is not between them")
-    return wanted, end
-
-
-async def _bounds(cluster: Cluster, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int | None, int | None]]:
-    starts = await list_offsets(cluster, dict.fromkeys(tps, EARLIEST), READ_COMMITTED)
-    ends = await list_offsets(cluster, dict.fromkeys(tps, LATEST), READ_COMMITTED)
-    return {tp: (_known(starts[tp].offset), _known(ends[tp].offset)) for tp in tps}
-
-
-def _known(offset: int) -> int | None:
-    return offset if offset >= 0 else None
 
 
 async def _selected(cluster: Cluster, spec: ObsDumpSpec) -> list[TopicPartition]:

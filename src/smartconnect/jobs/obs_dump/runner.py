@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Coroutine
 
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.progress import Progress
@@ -78,6 +79,9 @@ class MovingUnit:
         self._rewinds: dict[Partition, float] = {}
         self._changed = asyncio.Event()
         self._draining = False
+        self._taken_in: Partition | None = None
+        settings = inc.resources.directory.obs_dump()
+        self._most_leaving = min((settings.parts_in_flight + 2) * spec.part_size, (settings.memory_mb << 20) // 4)
 
     async def start(self) -> None:
         """Steps 1–6 of a start: nothing is fetched before every older owner is fenced and its promises are taken up."""
@@ -108,7 +112,7 @@ class MovingUnit:
         crew = self._inc.crew
         while not stop.is_set():
             crew.check()
-            frame = await self._fetcher.next(min(_POLL_S, self._deadlines.next_in()))
+            frame = await self._next_frame()
             if frame is not None:
                 await self._take_in(frame)
             elif self._inc.pool.out_bytes == 0:
@@ -132,11 +136,28 @@ class MovingUnit:
 
     # -- what was fetched --------------------------------------------------------------------------------------------------
 
+    async def _next_frame(self) -> Frame | None:
+        """None after a while, or while all that the store takes at a time is on its way to it: more would only wait in memory."""
+        patience_s = min(_POLL_S, self._deadlines.next_in())
+        if not self._crowded():
+            return await self._fetcher.next(patience_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._inc.uploads.leaving.fewer()
+        return None
+
+    def _crowded(self) -> bool:
+        """Every place for uploads is taken and the next part waits: memory comes back without our doing."""
+        return self._inc.uploads.leaving.nbytes >= self._most_leaving
+
     async def _take_in(self, frame: Frame) -> None:
         try:
             for fetched in frame.partitions:
                 partition = self._roster.partitions.get(fetched.tp)
-                if partition is None or not partition.fetching or fetched.fetch_offset != partition.read:
+                if partition is None or not partition.fetching or not self._fetcher.counts(fetched):
+                    continue
+                if fetched.fetch_offset != partition.read:  # nobody else would bring the two together again
+                    self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
                     continue
                 saw_end(partition, fetched.high_watermark, self._inc.clock.now_ms())
                 partition.held_back = max(0, fetched.high_watermark - fetched.last_stable_offset)
@@ -144,7 +165,10 @@ class MovingUnit:
                     await self._gaps.handle(partition, fetched)
                     self._note_move(partition)
                 elif len(fetched.records):
+                    self._taken_in = partition
                     await self._append(Intake(partition, fetched))
+                    self._taken_in = None
+                    self._ready_to_fetch(partition)
         finally:
             frame.release()
 
@@ -221,7 +245,7 @@ class MovingUnit:
     async def _make_room(self) -> None:
         """Memory is used up in the middle of a frame: let go of what can leave, then wait until something has left."""
         while self._memory_full():
-            if not self._relieve(cut=True):
+            if not self._relieve(cut=not self._crowded()):
                 await self._wait_for_change()
             else:
                 await asyncio.sleep(0)
@@ -229,7 +253,7 @@ class MovingUnit:
     def _relieve_memory(self) -> None:
         pressure = self._inc.memory.pressure()
         if pressure >= EARLY_PARTS_AT:
-            self._relieve(cut=pressure >= EARLY_CUTS_AT)
+            self._relieve(cut=pressure >= EARLY_CUTS_AT and not self._crowded())
 
     def _relieve(self, *, cut: bool) -> bool:
         """Early parts, largest buffer first; `cut`: end the largest object if there is no part to send. False: nothing can leave now."""
@@ -253,13 +277,15 @@ class MovingUnit:
             await self._inc.crew.wait_for(self._any_change(), timeout=_POLL_S)
 
     async def _any_change(self) -> None:
-        room = asyncio.ensure_future(self._inc.memory.room())
-        changed = asyncio.ensure_future(self._changed.wait())
+        signs: list[Coroutine[object, object, object]] = [self._changed.wait()]
+        if self._inc.memory.pressure() >= 1:  # else there is room already, and who waits for something else would spin
+            signs.append(self._inc.memory.room())
+        waits = [asyncio.ensure_future(sign) for sign in signs]
         try:
-            await asyncio.wait({room, changed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            room.cancel()
-            changed.cancel()
+            for wait in waits:
+                wait.cancel()
 
     # -- partitions come and go --------------------------------------------------------------------------------------------
 
@@ -289,9 +315,10 @@ class MovingUnit:
                 await self._gaps.topic_recreated(partition)
 
     def _ready_to_fetch(self, partition: Partition) -> None:
-        """Fetch a partition as soon as its position is committed and its predecessor's promises are kept."""
+        """Fetch a partition as soon as its position is committed and its predecessor's promises are kept; one that is being taken in
+        only behind that: where it will go on is not known before."""
         ready = partition.wants_fetch and partition.position is not None and partition.may_seal and not self._draining
-        if ready and not partition.fetching:
+        if ready and not partition.fetching and partition is not self._taken_in:
             partition.fetching = True
             self._fetcher.assign(partition.tp, partition.read, partition.leader_epoch)
         self._changed.set()

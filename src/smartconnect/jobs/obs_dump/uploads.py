@@ -24,6 +24,27 @@ from smartconnect.objectstore import NoSuchUpload, ObjectStore, Part, StoreBusy
 _R = TypeVar("_R")
 
 
+class Leaving:
+    """Bytes of a unit's parts that have left their objects and are not yet in the store."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._fewer = asyncio.Event()
+
+    def begin(self, nbytes: int) -> None:
+        self.nbytes += nbytes
+
+    def end(self, nbytes: int) -> None:
+        """They are there, or were given up."""
+        self.nbytes -= nbytes
+        self._fewer.set()
+
+    async def fewer(self) -> None:
+        """Wait until the next part has ended."""
+        self._fewer.clear()
+        await self._fewer.wait()
+
+
 @dataclass(frozen=True, slots=True)
 class UploadTools:
     """What all uploads of a unit share. `running`: objects on their way, until they are visible or given up; the janitor leaves them
@@ -35,6 +56,7 @@ class UploadTools:
     pool: BlockPool
     steps: IncarnationSteps
     running: set[ObjectUpload]
+    leaving: Leaving
 
     async def live_ids(self) -> set[str]:
         """Ids of our uploads on their way, when every Create that is on the wire now has been answered."""
@@ -80,8 +102,10 @@ class ObjectUpload:
         if self.creating is None:
             self._metadata.update(whole or {})
             self.creating = asyncio.ensure_future(self._create())
+        nbytes = sum(view.nbytes for view in views)
         task = asyncio.ensure_future(self._send(number, views))
-        task.add_done_callback(self._part_ended)
+        self._tools.leaving.begin(nbytes)
+        task.add_done_callback(lambda task: self._part_ended(task, views, nbytes))
         self._tasks.append(task)
 
     async def all_sent(self) -> bool:
@@ -105,19 +129,19 @@ class ObjectUpload:
             task.cancel()
         return tasks
 
-    def _part_ended(self, task: asyncio.Task[None]) -> None:
+    def _part_ended(self, task: asyncio.Task[None], views: list[memoryview], nbytes: int) -> None:
+        # Here and not in the task, which may be cancelled before it has begun.
+        self._tools.pool.release(views)
+        self._tools.leaving.end(nbytes)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed:
             self._failed = True
             assert isinstance(error, Exception)
             self._on_failure(error)
 
     async def _send(self, number: int, views: list[memoryview]) -> None:
-        try:
-            assert self.creating is not None
-            await asyncio.shield(self.creating)
-            self.parts[number] = await self._tools.calls.until_answered(lambda: self._put(number, views))
-        finally:
-            self._tools.pool.release(views)
+        assert self.creating is not None
+        await asyncio.shield(self.creating)
+        self.parts[number] = await self._tools.calls.until_answered(lambda: self._put(number, views))
 
     async def _create(self) -> None:
         tools = self._tools
