@@ -34,15 +34,22 @@ def make_jobs(settings: Callable[[], Settings], clock: Clock) -> Mapping[Kind, J
     """Every kind of task. `settings` gives them as they are now."""
     from random import Random
 
-    from smartconnect.jobs.obs_dump.environment import Directory
+    from smartconnect.jobs.kafka_replication import environment as replication
+    from smartconnect.jobs.kafka_replication.job import KafkaReplicationJob
+    from smartconnect.jobs.obs_dump import environment as dump
     from smartconnect.jobs.obs_dump.job import ObsDumpJob
 
-    directory = Directory(
+    of_dump = dump.Directory(
         instance=lambda instance_id: _instance(settings(), instance_id),
         obs=lambda: settings().obs,
         obs_dump=lambda: settings().obs_dump,
     )
-    jobs: Sequence[Job] = [ObsDumpJob(directory, clock, Random())]
+    of_replication = replication.Directory(
+        find_instance=lambda instance_id: settings().instance(instance_id),
+        kafka_replication=lambda: settings().kafka_replication,
+        allowed_targets=lambda: settings().control.allowed_targets,
+    )
+    jobs: Sequence[Job] = [ObsDumpJob(of_dump, clock, Random()), KafkaReplicationJob(of_replication, clock, Random())]
     return {job.kind: job for job in jobs}
 
 

@@ -29,15 +29,20 @@ TOKEN = "a-token-for-tests"
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """What differs between tests. `instance` and `dump`: more keys of their sections."""
+    """What differs between tests. `instance`, `dump`, `peer_instance` and `replication`: more keys of their sections. `peer_servers`: a
+    second instance, the peer of replications. A service without `s3` can hold no dumps."""
 
     bootstrap_servers: str
-    s3: S3Server
+    s3: S3Server | None = None
     endpoint: str | None = None
     workers: int = 2
     instance: Mapping[str, object] = field(default_factory=dict)
     dump: Mapping[str, object] = field(default_factory=dict)
     instance_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    peer_servers: str | None = None
+    peer_instance: Mapping[str, object] = field(default_factory=dict)
+    replication: Mapping[str, object] = field(default_factory=dict)
+    peer_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 class Refused(Exception):
@@ -55,6 +60,7 @@ class Service:
         self.folder, self.options = folder, options
         self.port = free_port()
         self.step_log = folder / "steps.jsonl"
+        self.replication_step_log = folder / "replication-steps.jsonl"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -68,6 +74,10 @@ class Service:
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "smartconnect.cli", "serve", "--config", str(settings), "--log-format", "json"]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Until the service says that it is ready."""
         await eventually(self._is_ready, 90, what=f"the service is ready (log: {self.folder / 'log'})")
 
     async def stop(self) -> None:
@@ -118,6 +128,7 @@ class Service:
     async def create_dump(self, name: str, bucket: str, *, topics: str | None = None, **sink: object) -> Dump:
         """Create an OBS dump; `topics_regex`, `options`, `start_later` go to the body, all else to `sink_task`."""
         s3 = self.options.s3
+        assert s3 is not None, "dumps need a store"
         body: dict[str, object] = {"task_name": name, "source_type": "NONE", "sink_type": "OBS_SINK"}
         body |= {key: sink.pop(key) for key in ("topics_regex", "options", "start_later") if key in sink}
         if topics is not None:
@@ -144,6 +155,11 @@ class Service:
     def _settings(self) -> str:
         options = self.options
         dump = {"janitor_min_age_s": 0, "step_log": str(self.step_log), "refresh_interval_s": 1.0, **options.dump}
+        intervals = {"refresh_interval_s": 1.0, "config_sync_interval_s": 1.0, "group_sync_interval_s": 1.0}
+        replication = {"step_log": str(self.replication_step_log), **intervals, **options.replication}
+        peer = ""
+        if options.peer_servers is not None:
+            peer = _instance(options.peer_id, "peer", options.peer_servers, options.peer_instance)
         return f"""
 [api]
 listen = "127.0.0.1:{self.port}"
@@ -155,23 +171,36 @@ url = "sqlite:///{self.folder}/registry.db"
 key_file = "{self.folder}/registry.key"
 [workers]
 count = {options.workers}
-[[instances]]
-id = "{options.instance_id}"
-project_id = "{PROJECT}"
-name = "tests"
-bootstrap_servers = "{options.bootstrap_servers}"
-{_keys(options.instance)}
-[obs]
-endpoint = "{options.endpoint or options.s3.endpoint}"
-region = "{options.s3.region}"
+{_instance(options.instance_id, "tests", options.bootstrap_servers, options.instance)}
+{peer}
+{self._store()}
 [obs_dump]
 {_keys(dump)}
+[kafka_replication]
+{_keys(replication)}
 """
+
+    def _store(self) -> str:
+        s3 = self.options.s3
+        if s3 is None:
+            return ""
+        return f"""[obs]
+endpoint = "{self.options.endpoint or s3.endpoint}"
+region = "{s3.region}\""""
+
+
+def _instance(instance_id: str, name: str, bootstrap_servers: str, more: Mapping[str, object]) -> str:
+    return f"""[[instances]]
+id = "{instance_id}"
+project_id = "{PROJECT}"
+name = "{name}"
+bootstrap_servers = "{bootstrap_servers}"
+{_keys(more)}"""
 
 
 @dataclass(frozen=True, slots=True)
-class Dump:
-    """One dump task of a running service."""
+class ServiceTask:
+    """One task of a running service."""
 
     service: Service
     id: str
@@ -193,9 +222,14 @@ class Dump:
 
     async def shows(self, status: str, within_s: float = 60) -> None:
         async def does() -> bool:
-            return (await self.show())["status"] == status
+            return bool((await self.show())["status"] == status)
 
         await eventually(does, within_s, what=f"the task shows {status}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dump(ServiceTask):
+    """One dump task of a running service."""
 
     async def caught_up(self, within_s: float = 60, *, offsets: int = 0) -> None:
         """Until every partition's position is the source's end, and the positions together are at least `offsets` (a report of before a

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smartconnect.cli import words
+from smartconnect.domain.task import Kind
 
 _BAR_WIDTH: Final = 40
 _MOST_BLOCKED: Final = 5
@@ -27,18 +28,31 @@ Progress = Mapping[str, Any]
 
 def panel(progress: Progress) -> RenderableType:
     """Everything worth seeing while a task runs."""
+    parts: list[RenderableType] = [_table(progress)]
+    for title, table in (("Units", _units(progress)), ("Blocked", _blocked(progress)), ("Newest events", _events(progress))):
+        if table is not None:
+            parts += [Text(f"\n{title}", style="bold"), table]
+    return _framed(progress, Group(*parts))
+
+
+def brief(progress: Progress) -> RenderableType:
+    """The same without units and events, for several tasks above each other."""
+    return _framed(progress, _table(progress))
+
+
+def _framed(progress: Progress, content: RenderableType) -> RenderableType:
+    title = f"[bold]{escape(str(progress['task_name']))}[/]  {words.state(progress['status'])}  {words.state(progress['health'])}"
+    footer = f"run {progress['run']} · {progress['kind']} · as of {words.clock(progress['as_of'])}"
+    return Panel(content, title=title, title_align="left", subtitle=footer, subtitle_align="right", padding=(0, 1))
+
+
+def _table(progress: Progress) -> Table:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", min_width=10)
     facts.add_column()
     for name, value in _facts(progress):
         facts.add_row(name, value)
-    parts: list[RenderableType] = [facts]
-    for title, table in (("Units", _units(progress)), ("Blocked", _blocked(progress)), ("Newest events", _events(progress))):
-        if table is not None:
-            parts += [Text(f"\n{title}", style="bold"), table]
-    title = f"[bold]{escape(str(progress['task_name']))}[/]  {words.state(progress['status'])}  {words.state(progress['health'])}"
-    footer = f"run {progress['run']} · {progress['kind']} · as of {words.clock(progress['as_of'])}"
-    return Panel(Group(*parts), title=title, title_align="left", subtitle=footer, subtitle_align="right", padding=(0, 1))
+    return facts
 
 
 def line(progress: Progress) -> str:
@@ -48,7 +62,7 @@ def line(progress: Progress) -> str:
     advance = "" if percent is None else f" {percent:.0f} %"
     text = (
         f"{progress['task_name']}: {progress['status']} {progress['health']}, {progress['phase']}{advance}, "
-        f"{words.number(counters.get('records_in'))} records read, {words.number(counters.get('objects'))} objects, "
+        f"{words.number(counters.get('records_in'))} records read, {_carried(progress)}, "
         f"lag {words.number(progress['lag_records'])} records, {words.number(progress['throughput'].get('records_per_s'))} records/s"
     )
     reason = progress["reason"]
@@ -67,18 +81,28 @@ def _facts(progress: Progress) -> Iterator[tuple[str, RenderableType]]:
         ),
     )
     counters = progress["counters"]
-    objects = f" in {words.number(counters['objects'])} objects" if "objects" in counters else ""
     yield (
         "so far",
         (
-            f"{words.number(counters.get('records_in'))} records read, "
-            f"{words.number(counters.get('records_out'))} visible{objects} ({words.size(counters.get('bytes_out'))})"
+            f"{words.number(counters.get('records_in'))} records read, {words.number(counters.get('records_out'))} visible "
+            f"({words.size(counters.get('bytes_out'))}), {_carried(progress)}"
         ),
     )
     yield "partitions", _partitions(progress)
     if (reason := progress["reason"]) is not None:
         since = words.clock(reason["since"])
         yield "reason", f"[yellow]{escape(reason['message'])}[/] [dim](since {since}, {reason['attempts']} tries)[/]"
+
+
+def _carried(progress: Progress) -> str:
+    """What the records travelled in."""
+    counters = progress["counters"]
+    if progress["kind"] != Kind.KAFKA_REPLICATION:
+        return f"{words.number(counters.get('objects'))} objects"
+    return (
+        f"{words.number(counters.get('batches_passed', 0))} batches passed as they were, "
+        f"{words.number(counters.get('batches_rewritten', 0))} rewritten"
+    )
 
 
 def _phase(progress: Progress) -> RenderableType:

@@ -1,4 +1,4 @@
-"""`sandbox up|down`: a Kafka node and an S3 server that stay, to try things with."""
+"""`sandbox up|down`: two Kafka clusters and an S3 server that stay, to try things with."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ KeepOption = Annotated[bool, typer.Option("--keep-data", help="Leave the data fo
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    sandbox = typer.Typer(help="A real Kafka and a real S3 server on this machine.", no_args_is_help=True)
+    sandbox = typer.Typer(help="Two real Kafka clusters and a real S3 server on this machine.", no_args_is_help=True)
     app.add_typer(sandbox, name="sandbox")
 
     @sandbox.command("up")
     def up(as_json: JsonOption = False) -> None:
-        """Start Kafka and an S3 server that stay until `sandbox down`; what runs already is left as it is."""
+        """Start two Kafka clusters and an S3 server that stay until `sandbox down`; what runs already is left as it is."""
         state = asyncio.run(Sandbox().up())
         print(json.dumps(asdict(state)) if as_json else _told(state))
 
@@ -47,6 +47,12 @@ id = "b54c9dd8-0000-0000-0000-000000000001"
 project_id = "0123456789abcdef0123456789abcdef"
 name = "sandbox"
 bootstrap_servers = "{state.bootstrap_servers}"
+
+[[instances]]
+id = "b54c9dd8-0000-0000-0000-000000000002"
+project_id = "0123456789abcdef0123456789abcdef"
+name = "peer"
+bootstrap_servers = "{state.peer_bootstrap_servers}"
 
 [obs]
 endpoint = "{state.s3_endpoint}"

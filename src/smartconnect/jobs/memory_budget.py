@@ -62,6 +62,10 @@ class MemoryBudget:
             others = self.used - share.used
         return share.used / max(1, self.total - reserved - others)
 
+    def awaited(self) -> bool:
+        """Does anybody wait for bytes to come back?"""
+        return any(share.waiting for share in self._shares)
+
     def wake_all(self) -> None:
         for share in tuple(self._shares):
             share.wake()
@@ -74,7 +78,7 @@ class MemoryShare:
         self._budget = budget
         self._loop = asyncio.get_running_loop()
         self._freed = asyncio.Event()
-        self._waiting = False
+        self.waiting = False
         self.left = False
         self.used = 0
 
@@ -85,7 +89,7 @@ class MemoryShare:
                 if self.used == 0 or self._budget.fits(self, nbytes):
                     self._add(nbytes)
                     return
-                self._waiting = True
+                self.waiting = True
                 self._freed.clear()
             await self._freed.wait()
 
@@ -106,7 +110,9 @@ class MemoryShare:
         """Blocks or admitted bytes given back. Any thread."""
         with self._budget.lock:
             self._add(-nbytes)
-        self._loop.call_soon_threadsafe(self._budget.wake_all)
+            awaited = self._budget.awaited()
+        if awaited:
+            self._loop.call_soon_threadsafe(self._budget.wake_all)
 
     def pressure(self) -> float:
         """How full the memory is that this unit may use."""
@@ -114,9 +120,12 @@ class MemoryShare:
 
     async def room(self) -> None:
         """Wait until something is free."""
-        while self.pressure() >= 1:
-            self._waiting = True
+        while True:
             self._freed.clear()
+            self.waiting = True  # before the question: what a thread gives back after it must wake us
+            if self.pressure() < 1:
+                self.waiting = False
+                return
             await self._freed.wait()
 
     def leave(self) -> None:
@@ -124,8 +133,8 @@ class MemoryShare:
         self._budget.discard(self)
 
     def wake(self) -> None:
-        if self._waiting:
-            self._waiting = False
+        if self.waiting:
+            self.waiting = False
             self._freed.set()
 
     def _add(self, nbytes: int) -> None:

@@ -80,7 +80,7 @@ class KafkaCluster:
     def __init__(self, options: KafkaOptions, folder: Path, lifetime: Lifetime = Lifetime.STARTER) -> None:
         self.options = options
         self.folder = folder
-        self.cluster_id = base64.urlsafe_b64encode(os.urandom(15) + b"\0").decode().rstrip("=")
+        self.cluster_id = _cluster_id()
         self.certificates: Certificates | None = None
         self.nodes: list[ServerProcess] = []
         self.ports = [self._node_ports(index) for index in range(options.nodes)]
@@ -231,6 +231,12 @@ class KafkaCluster:
                 for mechanism in SCRAM_MECHANISMS:
                     arguments += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
         await self.run_tool("kafka.tools.StorageTool", *arguments)
+
+
+def _cluster_id() -> str:
+    """16 bytes in base64, as Kafka wants them. Never with a dash in front, as Kafka's own: its tools would take that for an option."""
+    first, *rest = os.urandom(15)
+    return base64.urlsafe_b64encode(bytes((first & 0x7F, *rest, 0))).decode().rstrip("=")
 
 
 @asynccontextmanager

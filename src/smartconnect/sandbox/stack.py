@@ -1,4 +1,5 @@
-"""The sandbox that stays: `up` starts a Kafka node and an S3 server that outlive the starting process, `down` ends them by pid.
+"""The sandbox that stays: `up` starts two Kafka clusters (an instance and its peer) and an S3 server that outlive the starting process,
+`down` ends them by pid.
 
 Guarantees one sandbox per folder: a second `up` gives the one that runs, and one of which a server has died is ended and started
 afresh, without its old data. What runs, and how to reach it, is in `state.json` of the folder (readable by its owner only: it
@@ -27,6 +28,7 @@ class SandboxOptions:
     """What to start. The `folder` of the parts is decided by the sandbox."""
 
     kafka: KafkaOptions = field(default_factory=KafkaOptions)
+    peer: KafkaOptions = field(default_factory=KafkaOptions)
     s3: S3Options = field(default_factory=S3Options)
 
 
@@ -45,6 +47,7 @@ class SandboxState:
 
     servers: tuple[RunningServer, ...]
     bootstrap_servers: str
+    peer_bootstrap_servers: str
     s3_endpoint: str
     s3_region: str
     s3_access_key: str
@@ -100,13 +103,19 @@ class Sandbox:
     async def _start(self, options: SandboxOptions) -> SandboxState:
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
         cluster = KafkaCluster(options.kafka, self.folder / "kafka", Lifetime.DETACHED)
+        peer = KafkaCluster(options.peer, self.folder / "peer", Lifetime.DETACHED)
         store = S3Server(options.s3, self.folder / "s3", Lifetime.DETACHED)
         try:
-            await together(cluster.start(), store.start())
-            servers = tuple(_running(process) for process in (*cluster.nodes, store.process))
+            await together(cluster.start(), peer.start(), store.start())
+            servers = (
+                *(_running(node) for node in cluster.nodes),
+                *(_running(node, "peer: ") for node in peer.nodes),
+                _running(store.process),
+            )
             state = SandboxState(
                 servers=servers,
                 bootstrap_servers=cluster.bootstrap_servers,
+                peer_bootstrap_servers=peer.bootstrap_servers,
                 s3_endpoint=store.endpoint,
                 s3_region=store.region,
                 s3_access_key=store.access_key,
@@ -115,7 +124,7 @@ class Sandbox:
             )
             self._write(state)
         except BaseException:
-            await asyncio.gather(cluster.kill(), store.kill())
+            await asyncio.gather(cluster.kill(), peer.kill(), store.kill())
             raise
         return state
 
@@ -130,8 +139,8 @@ class Sandbox:
         draft.rename(self._state_file)
 
 
-def _running(server: ServerProcess) -> RunningServer:
-    return RunningServer(server.command.name, identify(server.pid), str(server.log_file))
+def _running(server: ServerProcess, prefix: str = "") -> RunningServer:
+    return RunningServer(prefix + server.command.name, identify(server.pid), str(server.log_file))
 
 
 def _read(text: str) -> SandboxState:

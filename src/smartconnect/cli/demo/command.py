@@ -1,4 +1,4 @@
-"""`demo`: the story, from nothing to a bucket in which every record was found once."""
+"""`demo`: the story, from nothing to a bucket and a second Kafka in which every record was found once."""
 
 from __future__ import annotations
 
@@ -7,30 +7,27 @@ import contextlib
 import random
 import signal
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 
 from smartconnect.cli.client import ApiClient, instance_path
-from smartconnect.cli.demo.bucket import BucketCheck, Tally
-from smartconnect.cli.demo.screen import Screen
+from smartconnect.cli.demo.bucket import BucketCheck
+from smartconnect.cli.demo.peer import PeerCheck
+from smartconnect.cli.demo.screen import Found, Screen
 from smartconnect.cli.demo.source import TOPICS, DemoFailed, Source, open_source
 from smartconnect.cli.demo.stage import BUCKET, Stage, set_up
+from smartconnect.cli.demo.task import DUMP_PATH, INTERVAL_S, DemoTask, dump_request, masked, replication_request
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.errors import SmartConnectError
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.objectstore import ObjectStore, StoreCredentials, StoreLocation
 
-_NAME: Final = "demo-dump"
-_PATH: Final = "dump"
-_INTERVAL_S: Final = 30
 _BACKLOG: Final = 120_000
 _LOOK_EVERY_S: Final = 1.0
-_POLL_S: Final = 0.25
-_RUNNING_WITHIN_S: Final = 60.0
 _ONCE_WITHIN_S: Final = 180.0
-_DRAINED_WITHIN_S: Final = 90.0
 _INTERRUPTED: Final = 130
 
 
@@ -54,6 +51,25 @@ async def run(*, once: bool, keep_folder: bool) -> int:
         return _INTERRUPTED
 
 
+@dataclass(frozen=True, slots=True)
+class _Play:
+    """What acts on the stage: who writes, what moves the data, who counts it."""
+
+    source: Source
+    dump: DemoTask
+    replication: DemoTask
+    bucket: BucketCheck
+    peer: PeerCheck
+
+    @property
+    def tasks(self) -> tuple[DemoTask, DemoTask]:
+        return self.dump, self.replication
+
+    @property
+    def found(self) -> Found:
+        return Found(self.source.written, self.bucket.tally, self.peer.tally)
+
+
 class _Demo:
     """`enough`: stop writing, count, end. `flowing`: there is something to count."""
 
@@ -64,122 +80,84 @@ class _Demo:
     async def play(self) -> int:
         screen = self.screen
         screen.title()
-        async with set_up(screen.step, keep_folder=self._keep_folder) as stage, _clients(stage) as (api, source, check):
-            with screen.step(f"Topics {', '.join(TOPICS)}: {_BACKLOG:,} records are waiting in them"):
-                await source.write(_BACKLOG)
-            task = await self._create(stage, api)
-            screen.where_to_look(stage)
-            tally = await self._flow(api, task, source, check)
-            screen.verdict(source.written, tally)
+        async with set_up(screen.step, keep_folder=self._keep_folder) as stage, _play(screen, stage) as play:
+            screen.where_to_look(stage, [task.name for task in play.tasks])
+            found = await self._flow(play)
+            screen.verdict(found)
             if self._keep_folder:
                 screen.console.print(f"  Objects and logs stay in {stage.folder}\n", soft_wrap=True, highlight=False)
             elif self._once:
                 screen.console.print("  All of it is removed now; --keep leaves objects and logs.\n")
-        return 0 if tally.perfect else 1
+        return 0 if found.perfect else 1
 
-    async def _create(self, stage: Stage, api: ApiClient) -> str:
-        """Create the task by the documented call, signed; its path."""
-        path = f"{instance_path(stage.project_id, stage.instance_id)}/connector/tasks"
-        body = _request(stage)
-        masked = body | {"sink_task": body["sink_task"] | {"access_key": "…", "secret_key": "…"}}
-        with self.screen.step("Task created by a signed request"):
-            created = await api.call("POST", path, body)
-        self.screen.request("POST", path, masked)
-        task = f"{path}/{created['id']}"
-        with self.screen.step(f"Task {created['id']} is RUNNING"):
-            await _until_status(api, task, "RUNNING", _RUNNING_WITHIN_S)
-        return task
-
-    async def _flow(self, api: ApiClient, task: str, source: Source, check: BucketCheck) -> Tally:
+    async def _flow(self, play: _Play) -> Found:
         self.flowing = True
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(source.flow(self.enough))
+                both.create_task(play.source.flow(self.enough))
                 with self.screen.live():
-                    await self._watch(api, task, source, check)
+                    await self._watch(play)
                 self.enough.set()
         except* SmartConnectError as failures:
             raise failures.exceptions[0] from None
-        with self.screen.step("Nothing is written any more; all of it was read from Kafka"):
-            await api.call("PUT", f"{task}/resume")  # no more than a word, unless somebody has paused it meanwhile
-            await self._until_read(api, task, source.written.records)
+        written = play.source.written
+        with self.screen.step("Nothing is written any more; both tasks have read all of it"):
+            await asyncio.gather(*(task.until_read(written.records) for task in play.tasks))
         with self.screen.step("PUT …/pause: what was read becomes visible at once"):
-            await api.call("PUT", f"{task}/pause")
-            await _until_status(api, task, "PAUSED", _DRAINED_WITHIN_S)
-        with self.screen.step("Every record of every object was compared"):
-            return await check.conclude(source.written)
+            await asyncio.gather(*(task.pause() for task in play.tasks))
+        with self.screen.step("Every record of every object and of the peer's topics was compared"):
+            await asyncio.gather(play.bucket.conclude(written), play.peer.conclude(written))
+        return play.found
 
-    async def _watch(self, api: ApiClient, task: str, source: Source, check: BucketCheck) -> None:
+    async def _watch(self, play: _Play) -> None:
         started = asyncio.get_running_loop().time()
         while not self.enough.is_set():
-            progress = await api.call("GET", f"{task}/progress")
-            await check.look()
-            waited = asyncio.get_running_loop().time() - started
-            self.screen.update(progress, source.written, check.tally, self._hint(check.tally, waited))
-            if self._once and check.tally.every_partition:
+            progress = await asyncio.gather(*(task.progress() for task in play.tasks))
+            await asyncio.gather(play.bucket.look(), play.peer.look())
+            waited, found = asyncio.get_running_loop().time() - started, play.found
+            self.screen.update(progress, found, self._hint(found, waited))
+            if self._once and found.everywhere:
                 return
             if self._once and waited > _ONCE_WITHIN_S:
-                raise DemoFailed(f"after {waited:.0f} s not every partition had an object in the bucket; see the service's log")
+                raise DemoFailed(f"after {waited:.0f} s not every partition was in the bucket and the peer; see the service's log")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.enough.wait(), _LOOK_EVERY_S)
 
-    async def _until_read(self, api: ApiClient, task: str, records: int) -> None:
-        """Pausing makes visible what was read; what waits in Kafka would wait for the resume."""
-        try:
-            async with asyncio.timeout(_DRAINED_WITHIN_S):
-                while True:
-                    progress = await api.call("GET", f"{task}/progress")
-                    if progress["counters"].get("records_in", 0) >= records:
-                        return
-                    await asyncio.sleep(_POLL_S)
-        except TimeoutError:
-            raise DemoFailed(f"the task did not read all {records} records; see the service's log") from None
-
-    def _hint(self, tally: Tally, waited: float) -> str:
-        if not tally.objects:
-            left = max(0, _INTERVAL_S - waited)
-            return f"Objects appear whole, every {_INTERVAL_S} s: the first ones in {left:.0f} s at most"
+    def _hint(self, found: Found, waited: float) -> str:
+        if not found.bucket.objects:
+            left = max(0, INTERVAL_S - waited)
+            return f"Objects appear whole, every {INTERVAL_S} s: the first ones in {left:.0f} s at most"
         return "Ctrl-C counts everything once more and ends" if not self._once else "Ends when every partition has an object"
 
 
 @contextlib.asynccontextmanager
-async def _clients(stage: Stage) -> AsyncIterator[tuple[ApiClient, Source, BucketCheck]]:
-    location = StoreLocation(endpoint=stage.s3.endpoint, region=stage.s3.region)
-    keys = StoreCredentials(stage.s3.access_key, stage.s3.secret_key)
+async def _play(screen: Screen, stage: Stage) -> AsyncIterator[_Play]:
+    """A backlog is written, then both tasks are created and run."""
+    servers = stage.servers
+    location = StoreLocation(endpoint=servers.s3.endpoint, region=servers.s3.region)
+    keys = StoreCredentials(servers.s3.access_key, servers.s3.secret_key)
     async with (
-        Cluster(stage.kafka.bootstrap_servers, KafkaSecurity(), client_id="smartconnect-demo") as cluster,
-        open_source(cluster) as source,
+        Cluster(servers.kafka.bootstrap_servers, KafkaSecurity(), client_id="smartconnect-demo") as kafka,
+        Cluster(servers.peer.bootstrap_servers, KafkaSecurity(), client_id="smartconnect-demo") as peer,
+        open_source(kafka) as source,
+        PeerCheck(peer) as peer_check,
         ObjectStore(location, keys, BUCKET, clock=Clock(), random=random.random) as store,
         ApiClient(stage.endpoint, stage.key) as api,
     ):
-        yield api, source, BucketCheck(store, f"{_PATH}/")
+        with screen.step(f"Topics {', '.join(TOPICS)}: {_BACKLOG:,} records are waiting in them"):
+            await source.write(_BACKLOG)
+        dump, replication = await _create(screen, stage, api)
+        yield _Play(source, dump, replication, BucketCheck(store, f"{DUMP_PATH}/"), peer_check)
 
 
-def _request(stage: Stage) -> dict[str, Any]:
-    return {
-        "task_name": _NAME,
-        "topics": ",".join(TOPICS),
-        "source_type": "NONE",
-        "sink_type": "OBS_SINK",
-        "sink_task": {
-            "access_key": stage.s3.access_key,
-            "secret_key": stage.s3.secret_key,
-            "obs_bucket_name": BUCKET,
-            "obs_path": _PATH,
-            "consumer_strategy": "earliest",
-            "destination_file_type": "TEXT",
-            "deliver_time_interval": _INTERVAL_S,
-            "record_delimiter": "\n",
-        },
-    }
-
-
-async def _until_status(api: ApiClient, task: str, status: str, within_s: float) -> None:
-    try:
-        async with asyncio.timeout(within_s):
-            while True:
-                if (await api.call("GET", task))["status"] == status:
-                    return
-                await asyncio.sleep(_POLL_S)
-    except TimeoutError:
-        raise DemoFailed(f"the task did not show {status} within {within_s:.0f} s; see the service's log") from None
+async def _create(screen: Screen, stage: Stage, api: ApiClient) -> list[DemoTask]:
+    """Each task by the documented call, signed."""
+    path = f"{instance_path(stage.project_id, stage.instance_id)}/connector/tasks"
+    tasks: list[DemoTask] = []
+    for body in (dump_request(stage), replication_request(stage)):
+        with screen.step(f"Task {body['task_name']} created by a signed request"):
+            tasks.append(await DemoTask.create(api, path, body))
+        screen.request("POST", path, masked(body))
+    with screen.step("Both tasks are RUNNING"):
+        await asyncio.gather(*(task.until_running() for task in tasks))
+    return tasks

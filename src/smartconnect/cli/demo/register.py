@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 OnceOption = Annotated[
-    bool, typer.Option("--once", help="End by itself when every partition has an object; exit code 0 if all is right.")
+    bool, typer.Option("--once", help="End by itself when every partition has arrived; exit code 0 if all is right.")
 ]
 KeepOption = Annotated[bool, typer.Option("--keep", help="Leave objects and logs behind.")]
 
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("demo")
     def demo(once: OnceOption = False, keep: KeepOption = False) -> None:
-        """See it work: a real Kafka, a real S3 server, a dump through the API, live progress, every record counted. Ctrl-C ends."""
+        """See it work: real Kafkas and S3, a dump and a replication through the API, live progress, every record counted. Ctrl-C ends."""
         from smartconnect.cli.demo import command
 
         code = asyncio.run(command.run(once=once, keep_folder=keep))

@@ -1,5 +1,5 @@
-"""The demo's stage: a real Kafka, a real S3 server with a bucket, and the service as a user would run it, in one folder, on free ports.
-Everything is stopped and removed when the context ends, also when this process is killed; after a failure the folder stays.
+"""The demo's stage: two real Kafka clusters, a real S3 server with a bucket, and the service as a user would run it, in one folder, on free
+ports. Everything is stopped and removed when the context ends, also when this process is killed; after a failure the folder stays.
 """
 
 from __future__ import annotations
@@ -30,23 +30,45 @@ _STOP_WITHIN_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
+class Servers:
+    """What the service works with: `kafka` is its instance, `peer` another cluster."""
+
+    kafka: KafkaCluster
+    peer: KafkaCluster
+    s3: S3Server
+
+    @classmethod
+    def below(cls, folder: Path) -> Servers:
+        """Not started yet."""
+        kafka, peer = (KafkaCluster(KafkaOptions(), folder / name) for name in ("kafka", "peer"))
+        return cls(kafka, peer, S3Server(S3Options(), folder / "s3"))
+
+    async def start(self) -> None:
+        await together(self.kafka.start(), self.peer.start(), self.s3.start())
+        (self.s3.buckets / BUCKET).mkdir()
+
+    async def kill(self) -> None:
+        await asyncio.gather(self.kafka.kill(), self.peer.kill(), self.s3.kill())
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """What runs, and how to reach it."""
 
     folder: Path
-    kafka: KafkaCluster
-    s3: S3Server
+    servers: Servers
     settings_file: Path
     endpoint: str
     project_id: str
     instance_id: str
+    peer_id: str
     key: SigningKey
     token: str
     console: str | None
 
     @property
     def bucket_folder(self) -> Path:
-        return self.s3.buckets / BUCKET
+        return self.servers.s3.buckets / BUCKET
 
 
 Say = Callable[[str], contextlib.AbstractContextManager[None]]
@@ -57,12 +79,11 @@ Say = Callable[[str], contextlib.AbstractContextManager[None]]
 async def set_up(say: Say, *, keep_folder: bool) -> AsyncIterator[Stage]:
     """Start everything. Raises SandboxFailed."""
     async with run_folder("demo", None) as folder:
-        kafka, s3 = KafkaCluster(KafkaOptions(), folder / "kafka"), S3Server(S3Options(), folder / "s3")
+        servers = Servers.below(folder)
         try:
-            with say(f"Kafka {KAFKA_VERSION} and S3 (versitygw {VERSITYGW_VERSION}), fetched and built the first time"):
-                await together(kafka.start(), s3.start())
-            (s3.buckets / BUCKET).mkdir()
-            async with _service(say, folder, kafka, s3) as stage:
+            with say(f"Two Kafka {KAFKA_VERSION} and S3 (versitygw {VERSITYGW_VERSION}), fetched and built the first time"):
+                await servers.start()
+            async with _service(say, folder, servers) as stage:
                 yield stage
             if keep_folder:
                 keep(folder)
@@ -70,12 +91,12 @@ async def set_up(say: Say, *, keep_folder: bool) -> AsyncIterator[Stage]:
             keep(folder)
             raise
         finally:
-            await asyncio.gather(kafka.kill(), s3.kill())
+            await servers.kill()
 
 
 @contextlib.asynccontextmanager
-async def _service(say: Say, folder: Path, kafka: KafkaCluster, s3: S3Server) -> AsyncIterator[Stage]:
-    port, project_id, instance_id = free_port(), uuid.uuid4().hex, str(uuid.uuid4())
+async def _service(say: Say, folder: Path, servers: Servers) -> AsyncIterator[Stage]:
+    port, project_id, instance_id, peer_id = free_port(), uuid.uuid4().hex, str(uuid.uuid4()), str(uuid.uuid4())
     key = SigningKey(f"DEMO{secrets.token_hex(6).upper()}", Secret(secrets.token_urlsafe(24)))
     token, endpoint = secrets.token_urlsafe(18), f"http://127.0.0.1:{port}"
     settings_file = folder / "smart-connect.toml"
@@ -88,10 +109,12 @@ async def _service(say: Say, folder: Path, kafka: KafkaCluster, s3: S3Server) ->
             token=token,
             folder=folder,
             instance_id=instance_id,
+            peer_id=peer_id,
             project_id=project_id,
-            bootstrap=kafka.bootstrap_servers,
-            s3_endpoint=s3.endpoint,
-            s3_region=s3.region,
+            bootstrap=servers.kafka.bootstrap_servers,
+            peer_bootstrap=servers.peer.bootstrap_servers,
+            s3_endpoint=servers.s3.endpoint,
+            s3_region=servers.s3.region,
         )
     )
     server = ServerProcess(_command(folder, settings_file, endpoint))
@@ -99,7 +122,7 @@ async def _service(say: Say, folder: Path, kafka: KafkaCluster, s3: S3Server) ->
         with say(f"Smart Connect, at {endpoint}"):
             await server.start()
         console = f"{endpoint}/console" if await _answer(f"{endpoint}/console") < 400 else None
-        yield Stage(folder, kafka, s3, settings_file, endpoint, project_id, instance_id, key, token, console)
+        yield Stage(folder, servers, settings_file, endpoint, project_id, instance_id, peer_id, key, token, console)
         with say("Smart Connect stops"):
             await server.stop(_STOP_WITHIN_S)
     finally:
@@ -150,6 +173,11 @@ id = "{instance_id}"
 project_id = "{project_id}"
 name = "demo"
 bootstrap_servers = "{bootstrap}"
+[[instances]]
+id = "{peer_id}"
+project_id = "{project_id}"
+name = "peer"
+bootstrap_servers = "{peer_bootstrap}"
 [obs]
 endpoint = "{s3_endpoint}"
 region = "{s3_region}"

@@ -1,0 +1,167 @@
+"""One transaction after the other: data, then the positions that it has reached, then the end that makes both count
+(kafka-replication.md §6.4).
+
+    gate open ── admit lanes as they bring something ── … ── due ── gate shut ── all acked ── positions ── finish ── gate open
+
+Fetching and deciding go on meanwhile; what they bring waits in the outbox. There are no empty transactions: a position that only moved
+over skipped records is committed with the next data, or when nothing else has moved for a while. Without transactions the gate stays
+open and the positions are those of what is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from smartconnect.domain.errors import Fenced, RegistryUnreachable
+from smartconnect.jobs.kafka_replication.incarnation import Incarnation
+from smartconnect.jobs.kafka_replication.outbox import Outbox
+from smartconnect.jobs.kafka_replication.pace import Pace
+from smartconnect.jobs.kafka_replication.partition import Partition
+from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
+from smartconnect.jobs.kafka_replication.position_writer import PositionWriter
+
+_MOST_BYTES = 64 << 20
+_SKIPPED_COMMIT_S = 30.0
+
+
+class Committer:
+    """One incarnation's; `run` is its task."""
+
+    def __init__(self, inc: Incarnation, outbox: Outbox, committed: Callable[[Partition, StoredPosition], None]) -> None:
+        self._inc, self._outbox, self._committed = inc, outbox, committed
+        self._clock, self._guard = inc.clock, inc.guard
+        self._transactional = inc.guard.transactional_id is not None
+        self._writer = PositionWriter(inc, outbox)
+        self._pace = Pace(inc.spec.options, inc.clock.monotonic)
+        self._touched: dict[Partition, None] = {}
+        self._skipped_since: float | None = None
+        self._hurry = False
+        self._ended = asyncio.Event()
+        self.catching_up = False
+
+    def moved(self, partition: Partition, records: int = 0) -> None:
+        """The partition's `acked` is not its `position` any more: so many records more are on the target."""
+        self._pace.counted(records)
+        if not self._touched:
+            self._outbox.nudge()
+        self._touched[partition] = None
+        if self._skipped_since is None:
+            self._skipped_since = self._clock.monotonic()
+
+    def forget(self, partition: Partition) -> None:
+        self._touched.pop(partition, None)
+
+    @property
+    def settled(self) -> bool:
+        """Everything that was read is committed."""
+        return not self._touched and self._outbox.quiet
+
+    async def ended(self) -> None:
+        """Until another transaction has ended."""
+        self._ended.clear()
+        await self._ended.wait()
+
+    def hurry(self) -> None:
+        """Drain: no commit waits for company any more."""
+        self._hurry = True
+        self._outbox.nudge()
+
+    async def run(self) -> None:
+        while True:
+            while not self._has_work():
+                await self._outbox.changed(0.5 if self._touched else None)
+            await self._commit()
+
+    def _has_work(self) -> bool:
+        return self._outbox.has_waiting or self._skips_are_due() or (not self._transactional and bool(self._touched))
+
+    async def _commit(self) -> None:
+        outbox, pace = self._outbox, self._pace
+        pace.begin(catching_up=self.catching_up)
+        outbox.open_gate()
+        await self._admit()
+        while not self._is_due():
+            await outbox.changed(pace.wait(quiet=outbox.quiet))
+            await self._admit()
+        if self._transactional:
+            outbox.close_gate()
+            await outbox.settled()
+            self._inc.steps.note("acked")
+        await self._finish()
+
+    def _is_due(self) -> bool:
+        outbox = self._outbox
+        return outbox.nbytes >= _MOST_BYTES or self._pace.is_due(quiet=outbox.quiet or self._hurry)
+
+    async def _admit(self) -> None:
+        lanes = self._outbox.outsiders()
+        if lanes:
+            first = not self._outbox.admitted
+            partitions = [lane.tp for lane in lanes]
+            if first and self._transactional:
+                partitions.append(self._inc.positions.tp)
+            await self._guard.admit(partitions)
+            await self._inc.origin.announce(self._guard.stamp.producer_id)
+            if first:
+                self._inc.steps.note("produce.sent")
+            self._outbox.admit(lanes)
+        await self._outbox.release()
+
+    async def _finish(self) -> None:
+        """Positions of what has moved, and the end."""
+        moved = {partition: self._position_of(partition) for partition in self._touched if self._may_commit(partition)}
+        outbox = self._outbox
+        if moved:
+            await self._write(moved)
+        if outbox.admitted or moved:
+            began = self._clock.monotonic()
+            await self._guard.finish()
+            self._pace.committed(began, markers=len(outbox.admitted) + 1)
+        outbox.begin_anew(stay_admitted=not self._transactional)
+        for partition, stored in moved.items():
+            if partition.acked == stored.next_source:
+                self._touched.pop(partition, None)
+            self._committed(partition, stored)
+        self._skipped_since = self._clock.monotonic() if self._touched else None
+        self._ended.set()
+
+    def _may_commit(self, partition: Partition) -> bool:
+        return partition.jump is None or not partition.jump.forgets_position
+
+    async def _write(self, moved: dict[Partition, StoredPosition]) -> None:
+        if not self._outbox.admitted and self._transactional:
+            await self._guard.admit([self._inc.positions.tp])
+        if not self._transactional and not await self._still_ours():
+            raise Fenced("the registry names a newer owner of this unit")
+        positions = {partition.tp: stored for partition, stored in moved.items()}
+        chunks = {p.tp: changes for p in moved if p.map is not None and (changes := p.map.take_changes())}
+        await self._writer.write(self._inc.positions.batch(positions, self._clock.now_ms(), chunks))
+
+    async def _still_ours(self) -> bool:
+        """Without transactions nobody else fences a sleeper; as long as the registry does not answer, positions wait."""
+        pauses = self._inc.target.pauses(0.2, 5.0)
+        while True:
+            try:
+                return await self._inc.context.ledger.still_ours()
+            except RegistryUnreachable:
+                await self._outbox.changed(pauses.next())
+
+    def _position_of(self, partition: Partition) -> StoredPosition:
+        link = partition.link
+        fresh = StoredPosition(
+            owner_epoch=self._inc.context.epoch,
+            source_topic_id=link.source_topic_id,
+            next_source=partition.acked,
+            source_leader_epoch=partition.leader_epoch,
+            target_topic_id=link.target_topic_id,
+            next_target=partition.target_next,
+            committed_at=self._clock.now_ms(),
+            runs=(),
+        )
+        return fresh if partition.map is None else replace(fresh, runs=partition.map.newest())
+
+    def _skips_are_due(self) -> bool:
+        if not self._touched or self._skipped_since is None:
+            return False
+        return self._hurry or self._clock.monotonic() - self._skipped_since >= _SKIPPED_COMMIT_S

@@ -1,0 +1,175 @@
+"""When a partition cannot be read where it should be: gaps are never silent (kafka-replication.md §5).
+
+Each is an event and a mark in progress. `on_gap = "continue"` goes on at the first record that there is, `"stop"` blocks the partition.
+A partition jumps only when nothing of it is on its way. Called by the runner's loop only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from smartconnect.domain.kafka_replication_spec import OnGap
+from smartconnect.domain.progress import Level
+from smartconnect.jobs.kafka_replication.incarnation import Incarnation
+from smartconnect.jobs.kafka_replication.partition import Jump, Partition
+from smartconnect.jobs.kafka_replication.roster import Roster
+from smartconnect.jobs.kafka_replication.topic_view import Link
+from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.fetcher import FetchedPartition, Fetcher
+from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_COMMITTED, list_offsets
+
+GAP: Final = "gap"
+_CRC_TRIES: Final = 3
+
+
+class Gaps:
+    """One incarnation's. `moved` is told of a partition whose position has to be committed."""
+
+    def __init__(self, inc: Incarnation, roster: Roster, fetcher: Fetcher, moved: Callable[[Partition], None]) -> None:
+        self._inc, self._roster, self._fetcher, self._moved = inc, roster, fetcher, moved
+        self._jumping: set[Partition] = set()
+
+    async def handle(self, partition: Partition, fetched: FetchedPartition) -> None:
+        """An error that the source answered for this partition."""
+        assert fetched.error is not None
+        match fetched.error:
+            case KafkaCode.OFFSET_OUT_OF_RANGE:
+                await self._out_of_range(partition, fetched)
+            case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
+                self.gone(partition)
+            case KafkaCode.TOPIC_AUTHORIZATION_FAILED:
+                self.block(partition, "permission_missing", f"Kafka refuses to read {partition.tp}: grant READ on the topic")
+            case code:
+                self.block(partition, "kafka_refused", f"Kafka answers {code.name} for {partition.tp} at offset {partition.read}")
+
+    def damaged(self, partition: Partition, damage: str) -> None:
+        """Fetched again, three times, then the partition is blocked; a broken body is never signed again, and never skipped."""
+        partition.crc_failures += 1
+        self._inc.counters["damaged_batches"] += 1
+        if partition.crc_failures >= _CRC_TRIES:
+            self.block(partition, "damaged_batch", f"{partition.tp} cannot be read: {damage}")
+        elif partition.fetching:
+            self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
+
+    def gone(self, partition: Partition) -> None:
+        """The topic was deleted on the source; what is on its way still arrives, the target's topic stays."""
+        if partition.selected:
+            partition.selected = False
+            self._tell(partition, "topic_deleted", f"the topic of {partition.tp} was deleted on the source; its copy stays")
+        self.stop(partition)
+
+    def remade(self, partition: Partition, link: Link) -> None:
+        """A topic of the same name, another topic."""
+        if partition.link.source_topic_id != link.source_topic_id:
+            why = f"the topic of {partition.tp} was deleted and made again on the source"
+            if not self._stops_at_gap(partition, why):
+                self._tell(partition, "topic_recreated", f"{why}; copied from its earliest record")
+                self._jump(partition, Jump(None, link, forgets_position=True))
+            return
+        why = f"topic {link.target.topic} was made again on the target"
+        if not self._stops_at_gap(partition, why):
+            self._tell(partition, "target_recreated", f"{why}; copying goes on, earlier records are not there")
+            self._jump(partition, Jump(None, link))
+
+    async def settle(self) -> list[Partition]:
+        """Partitions that have jumped: nothing of them is on its way any more."""
+        landed = []
+        for partition in [p for p in self._jumping if not p.flights]:
+            assert partition.jump is not None
+            offset = await self._landing(partition, partition.jump)
+            if offset is not None:
+                self._jumping.discard(partition)
+                self._land(partition, partition.jump, offset)
+                landed.append(partition)
+        return landed
+
+    async def _landing(self, partition: Partition, jump: Jump) -> int | None:
+        """Where it goes on; None while the source does not tell. What landed since the jump began is not copied again."""
+        if jump.offset is not None:
+            return jump.offset
+        if not jump.forgets_position:
+            return partition.acked
+        return (await self._roster.earliest([partition.tp])).get(partition.tp)
+
+    def block(self, partition: Partition, code: str, message: str) -> None:
+        self.stop(partition)
+        partition.retry_at = None
+        self._roster.block(partition, code, message)
+
+    def stop(self, partition: Partition) -> None:
+        """Fetch it no longer."""
+        if partition.fetching:
+            partition.fetching = partition.resting = False
+            self._fetcher.drop(partition.tp)
+
+    async def _out_of_range(self, partition: Partition, fetched: FetchedPartition) -> None:
+        position = partition.read
+        now = await self._link_now(partition)
+        if now != partition.link:
+            self.remade(partition, now)
+            return
+        start, end = await self._bounds(partition)
+        if 0 <= fetched.diverged_at < position:
+            target = fetched.diverged_at
+            why = f"an unclean election cut the log of {partition.tp} at {target}; the target keeps what was copied"
+        elif position < start:
+            target, why = start, f"retention removed {partition.tp} [{position}, {start}) before it was copied"
+        elif position > end >= 0:
+            target, why = end, f"the log of {partition.tp} ends at {end}, below our position {position}"
+        else:
+            self._fetcher.seek(partition.tp, position, partition.leader_epoch)
+            return
+        if self._stops_at_gap(partition, why):
+            return
+        self._tell(partition, GAP, f"{why}; continued at {target}")
+        self._jump(partition, Jump(target))
+
+    async def _link_now(self, partition: Partition) -> Link:
+        """A topic that was made again is out of range too: its id tells it before the next look does."""
+        topic = (await self._inc.source.metadata([partition.tp.topic])).topics[partition.tp.topic]
+        return partition.link if topic.topic_id is None else partition.link._replace(source_topic_id=topic.topic_id)
+
+    async def _bounds(self, partition: Partition) -> tuple[int, int]:
+        starts = await list_offsets(self._inc.source, {partition.tp: EARLIEST}, READ_COMMITTED)
+        ends = await list_offsets(self._inc.source, {partition.tp: LATEST}, READ_COMMITTED)
+        return starts[partition.tp].offset, ends[partition.tp].offset
+
+    def _jump(self, partition: Partition, jump: Jump) -> None:
+        self.stop(partition)
+        partition.jump = jump
+        self._jumping.add(partition)
+
+    def _land(self, partition: Partition, jump: Jump, offset: int) -> None:
+        partition.jump = None
+        partition.read = partition.acked = offset
+        partition.leader_epoch = -1
+        partition.selected = True
+        elsewhere = False
+        if jump.link is not None:
+            partition.lane.tp = jump.link.target
+            elsewhere = partition.link.target_topic_id != jump.link.target_topic_id
+            if elsewhere:
+                partition.target_next = -1  # sequences go on: a new partition takes any, and may have taken some already
+            partition.link = jump.link
+        if partition.map is not None:
+            if jump.forgets_position or elsewhere:
+                partition.map.clear(offset)
+            elif offset < partition.map.next_source:
+                partition.map.cut(offset)
+            else:
+                partition.map.skip_to(offset)
+        self._moved(partition)
+
+    def _stops_at_gap(self, partition: Partition, why: str) -> bool:
+        if self._inc.spec.options.on_gap is OnGap.CONTINUE:
+            return False
+        if partition.blocked is None or partition.blocked.code != GAP:  # each look finds it again
+            partition.gaps += 1
+            self._inc.counters["gaps"] += 1
+        self.block(partition, GAP, f"{why}; on_gap = stop: restart the task to go on")
+        return True
+
+    def _tell(self, partition: Partition, code: str, message: str) -> None:
+        partition.gaps += 1
+        self._inc.counters["gaps"] += 1
+        self._inc.context.ledger.event(Level.WARNING, code, message)

@@ -1,0 +1,103 @@
+"""What makes a commit count once: the two deliveries behind one interface (kafka-replication.md §6.4).
+
+`exactly_once`: data and positions in one transaction of the unit's transactional id; Kafka fences older owners. `at_least_once`: an
+idempotent producer, positions after the acks; no broker fences a sleeper, so the registry is asked before each position write."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from smartconnect.domain.errors import Retryable
+from smartconnect.domain.kafka_replication_spec import Delivery, ReplicationOptions
+from smartconnect.jobs.kafka_replication.steps import IncarnationSteps
+from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.producer_ids import new_producer_id
+from smartconnect.kafka.transactions import TransactionalId
+from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels import Stamp
+
+
+class Guard(Protocol):
+    """One incarnation's right to write. `transactional_id` goes into produce requests; None outside of transactions."""
+
+    transactional_id: str | None
+
+    @property
+    def stamp(self) -> Stamp:
+        """What goes into the header of each batch."""
+
+    async def take_over(self) -> None:
+        """Become the producer; fences whoever was it before, where the delivery can."""
+
+    async def fence(self, name: str) -> None:
+        """Nobody who holds this older transactional id can write any more; its open transaction is decided."""
+
+    async def admit(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions may be produced to from now on."""
+
+    async def finish(self) -> None:
+        """Make everything since the last call count. Returns when that is certain; Retryable where it is certain, but nothing more may be
+        done in this incarnation."""
+
+
+class TransactionGuard:
+    """Exactly once."""
+
+    def __init__(self, cluster: Cluster, name: str, timeout_ms: int, steps: IncarnationSteps) -> None:
+        self._cluster, self._steps = cluster, steps
+        self._txn = TransactionalId(cluster, name, timeout_ms=timeout_ms, observe=steps.note)
+        self.transactional_id: str | None = name
+
+    @property
+    def stamp(self) -> Stamp:
+        return Stamp(self._txn.producer_id, self._txn.epoch, transactional=True)
+
+    async def take_over(self) -> None:
+        await self._txn.initialise()
+
+    async def fence(self, name: str) -> None:
+        def observe(step: str, details: Mapping[str, object]) -> None:
+            self._steps.note(f"older.{step}", details)
+
+        await TransactionalId(self._cluster, name, observe=observe).initialise()
+
+    async def admit(self, partitions: Collection[TopicPartition]) -> None:
+        await self._txn.add_partitions(partitions)
+
+    async def finish(self) -> None:
+        await self._txn.end(commit=True)
+        if self._txn.must_renew:  # batches that wait carry the epoch that a late copy of a lost call could still use
+            raise Retryable(
+                "an answer of the target's transaction coordinator was lost; it is committed, begin anew", code="answer_lost"
+            )
+
+
+class IdempotentGuard:
+    """At least once."""
+
+    transactional_id: str | None = None
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.stamp = Stamp(-1, -1, transactional=False)
+
+    async def take_over(self) -> None:
+        producer_id, epoch = await new_producer_id(self._cluster)
+        self.stamp = Stamp(producer_id, epoch, transactional=False)
+
+    async def fence(self, name: str) -> None:
+        """Nothing to fence: older owners ask the registry before they move a position."""
+
+    async def admit(self, partitions: Collection[TopicPartition]) -> None:
+        """Nothing to ask for."""
+
+    async def finish(self) -> None:
+        """What is acknowledged counts already."""
+
+
+def guard_for(options: ReplicationOptions, cluster: Cluster, name: str, steps: IncarnationSteps) -> Guard:
+    """The guard that the task's delivery asks for."""
+    if options.delivery is Delivery.EXACTLY_ONCE:
+        return TransactionGuard(cluster, name, options.transaction_timeout_ms, steps)
+    return IdempotentGuard(cluster)

@@ -1,0 +1,64 @@
+"""When a transaction ends (kafka-replication.md §6.4, "When"): early on a quiet topic, rarely on a busy one, and never so often that
+markers are a burden. Pure: time comes from the clock that is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from smartconnect.domain.kafka_replication_spec import ReplicationOptions
+
+_CATCHING_UP_S: Final = 1.0
+_LONGEST_S: Final = 1.0
+_BUSY_MARKERS_PER_S: Final = 200
+_MARKER_SHARE: Final = 0.25
+_COMMIT_TIMES: Final = 4
+
+
+class Pace:
+    """One incarnation's. `begin` with the first batch of a transaction, `committed` after its end."""
+
+    def __init__(self, options: ReplicationOptions, now: Callable[[], float]) -> None:
+        self._now = now
+        self._least_s, self._base_s = options.commit_min_ms / 1000, options.commit_interval_ms / 1000
+        self._interval_s = self._base_s
+        self._began = self._ended = now() - _LONGEST_S
+        self._commit_s = 0.0
+        self._catching_up = False
+        self._records = 0
+
+    def begin(self, *, catching_up: bool) -> None:
+        self._began, self._catching_up = self._now(), catching_up
+
+    def counted(self, records: int) -> None:
+        """Records that reached the target."""
+        self._records += records
+
+    def is_due(self, *, quiet: bool) -> bool:
+        """End now? `quiet`: everything that was fetched is acknowledged."""
+        now = self._now()
+        return now >= self._latest() or (quiet and now >= self._earliest())
+
+    def wait(self, *, quiet: bool) -> float:
+        """Seconds until `is_due` may change by itself; at least a millisecond."""
+        until = min(self._earliest(), self._latest()) if quiet else self._latest()
+        return max(0.001, until - self._now())
+
+    def committed(self, began: float, *, markers: int) -> None:
+        """A commit that took from `began` until now wrote so many markers."""
+        now = self._now()
+        took = now - began
+        self._commit_s = took if self._commit_s == 0 else 0.8 * self._commit_s + 0.2 * took
+        per_s = markers / max(0.001, now - self._ended)
+        if per_s > _BUSY_MARKERS_PER_S and markers > _MARKER_SHARE * self._records:
+            self._interval_s = min(_LONGEST_S, self._interval_s * 1.5)
+        else:
+            self._interval_s = max(self._base_s, self._interval_s / 1.1)
+        self._ended, self._records = now, 0
+
+    def _earliest(self) -> float:
+        stretched = self._interval_s if self._interval_s > self._base_s else 0.0
+        return self._ended + max(self._least_s, _COMMIT_TIMES * self._commit_s, stretched)
+
+    def _latest(self) -> float:
+        return self._began + (_CATCHING_UP_S if self._catching_up else self._interval_s)

@@ -1,0 +1,162 @@
+"""What a unit knows of one of its partitions, from the source's end to what is durable on the target:
+
+    source end ── read ── [flights: on their way to the target, in order) ── acked ── position (committed on the target)
+
+`read` is the next source offset to look at; everything before `acked` is on the target or was skipped by rule; everything before
+`position` is committed together with the position itself. A *lane* is a target partition as the outbox sees it, a *flight* one batch
+on its way. All of it belongs to one incarnation and lives in its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from smartconnect.domain.task import Reason
+from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
+from smartconnect.jobs.lag import EndsSeen
+from smartconnect.kafka.produce_channel import OutgoingBatch, ProduceChannel
+from smartconnect.kafka.types import TopicPartition
+
+if TYPE_CHECKING:
+    from smartconnect.jobs.kafka_replication.offset_map import OffsetMap
+    from smartconnect.jobs.kafka_replication.topic_view import Link
+
+SEQUENCES: Final = 1 << 31
+"""Sequence numbers go from 0 to 2³¹ − 1 and then begin again (kafka-replication.md §6.1, rule 7)."""
+
+
+class Hold:
+    """Bytes that several flights lie in: given back when the last of them has ended."""
+
+    __slots__ = ("_count", "_release")
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release, self._count = release, 1
+
+    def keep(self) -> None:
+        self._count += 1
+
+    def drop(self) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._release()
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One target partition: the producer's next sequence number in it, what is to be sent, and where to.
+
+    `waiting`: batches for when the gate is open; `due`: those that belong to the open transaction and have no channel yet.
+    `admitted`: it is part of that transaction. `mending`: a batch has failed and is being seen to; what comes meanwhile waits."""
+
+    tp: TopicPartition
+    sequence: int = 0
+    waiting: deque[OutgoingBatch] = field(default_factory=deque)
+    due: deque[OutgoingBatch] = field(default_factory=deque)
+    channel: ProduceChannel | None = None
+    admitted: bool = False
+    mending: bool = False
+
+    def take_sequence(self, count: int) -> int:
+        """The base sequence of a batch of `count` records."""
+        base = self.sequence
+        self.sequence = (base + count) % SEQUENCES
+        return base
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One batch on its way. `first`: source offset of its first record; `next`: source offset behind it and behind what was
+    skipped after it. `stretches`: (first source offset, count, index in the batch), one for each row of consecutive offsets.
+    `partition` None: a batch of our own (positions); `done` is told the base offset on the target."""
+
+    lane: Lane
+    sequence: int
+    count: int
+    nbytes: int
+    hold: Hold | None = None
+    partition: Partition | None = None
+    first: int = 0
+    next: int = 0
+    max_timestamp: int = 0
+    stretches: tuple[tuple[int, int, int], ...] = ()
+    rewritten: bool = False
+    done: asyncio.Future[int] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Jump:
+    """Where a partition goes on as soon as nothing of it is on its way: after a gap, or because its topic was made again. `offset` None:
+    behind what is on the target then, or, where that is forgotten, at the earliest record of the source."""
+
+    offset: int | None
+    link: Link | None = None
+    forgets_position: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Partition:
+    """One partition of a unit. `position` is None until its first commit; `stored` is what the target holds.
+
+    `blocked` stops this partition alone; with `retry_at` it is tried again by itself. `rewrite`: source offset of a batch that the target
+    refused as it was: it is decoded once.
+    `left_out`: source offsets of records that the target refuses and `on_rejected_record` leaves out; `clamps`: their timestamps are.
+    `rewinds` counts: who has waited for something sees whether what it holds is still the next."""
+
+    link: Link
+    lane: Lane
+    read: int
+    acked: int
+    position: int | None = None
+    stored: StoredPosition | None = None
+    leader_epoch: int = -1
+    target_next: int = -1
+    selected: bool = True
+    fetching: bool = False
+    resting: bool = False
+    flights: deque[Flight] = field(default_factory=deque)
+    nbytes_in_air: int = 0
+    jump: Jump | None = None
+    map: OffsetMap | None = None
+    rewrite: int | None = None
+    left_out: frozenset[int] = frozenset()
+    clamps: bool = False
+    crc_failures: int = 0
+    start_offset: int | None = None
+    initial_end: int | None = None
+    ends: EndsSeen = field(default_factory=EndsSeen)
+    held_back: int = 0
+    gaps: int = 0
+    records: int = 0
+    nbytes: int = 0
+    blocked: Reason | None = None
+    retry_at: float | None = None
+    retries: int = 0
+    rewinds: int = 0
+
+    @property
+    def tp(self) -> TopicPartition:
+        """The source partition."""
+        return self.link.source
+
+    @property
+    def wants_fetch(self) -> bool:
+        return self.selected and self.blocked is None and self.jump is None
+
+    def skip_to(self, offset: int) -> None:
+        """Everything before `offset` needs no copying, or is on its way."""
+        self.read = offset
+        if self.flights:
+            self.flights[-1].next = offset
+        else:
+            self.acked = offset
+
+    def rewind(self) -> None:
+        """Look again at everything that is not on the target. Nothing of it may be on its way."""
+        self.rewinds += 1
+        self.flights.clear()
+        self.nbytes_in_air = 0
+        self.read = self.acked

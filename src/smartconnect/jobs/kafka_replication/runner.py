@@ -1,0 +1,240 @@
+"""A replication unit at work: the loop that reads like the specification (kafka-replication.md §2).
+
+    take over → look at both sides → fetch → decide → outbox → (committer: data and positions in one transaction) → drain
+
+The loop itself decides *when*; how a step is done stands in the module that it calls. Everything here runs in the event loop, but for
+decoding, which runs in a thread while the loop waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import Final
+
+from smartconnect.domain.errors import PartitionBlocked
+from smartconnect.domain.kafka_replication_spec import ReplicationSpec
+from smartconnect.domain.progress import Progress
+from smartconnect.engine.unit import StopSignal, UnitContext
+from smartconnect.jobs.kafka_replication.committer import Committer
+from smartconnect.jobs.kafka_replication.environment import WorkerResources
+from smartconnect.jobs.kafka_replication.gaps import Gaps
+from smartconnect.jobs.kafka_replication.incarnation import Incarnation
+from smartconnect.jobs.kafka_replication.intake import Damaged, Intake
+from smartconnect.jobs.kafka_replication.loops import loops_for
+from smartconnect.jobs.kafka_replication.meter import Meter
+from smartconnect.jobs.kafka_replication.outbox import Outbox, OutboxEvents, Refusal
+from smartconnect.jobs.kafka_replication.partition import Flight, Hold, Lane, Partition
+from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
+from smartconnect.jobs.kafka_replication.refusals import Refusals
+from smartconnect.jobs.kafka_replication.room import Room
+from smartconnect.jobs.kafka_replication.roster import Changes, Known, Roster
+from smartconnect.jobs.kafka_replication.side_work import SideWork
+from smartconnect.jobs.kafka_replication.topic_keeper import TopicKeeper
+from smartconnect.jobs.kafka_replication.topic_view import Seen, TopicView, view_options
+from smartconnect.jobs.kafka_replication.upkeep import close_older_runs
+from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, Frame
+from smartconnect.kafka.produce_codec import ProduceAnswer
+
+_POLL_S: Final = 0.25
+_FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20)
+_MOST_IN_AIR: Final = 4 << 20
+
+
+class ReplicationRunner:
+    """One incarnation of a replication unit (`engine.unit.UnitRunner`)."""
+
+    def __init__(self, context: UnitContext, spec: ReplicationSpec, resources: WorkerResources) -> None:
+        self._context, self._spec, self._resources = context, spec, resources
+        self._meter = Meter(context, resources.clock)
+
+    def progress(self) -> Progress:
+        return self._meter.progress()
+
+    async def run(self, stop: StopSignal) -> None:
+        async with Incarnation(self._context, self._spec, self._resources) as inc:
+            positions = await inc.take_over()
+            await close_older_runs(inc)
+            ledger = self._context.ledger
+            known = Known(positions, await ledger.starts(), await ledger.reported_positions())
+            unit = MovingUnit(inc, known, self._meter)
+            await unit.start()
+            try:
+                await unit.move(stop)
+                await unit.drain()
+            finally:
+                await unit.close()
+
+
+class MovingUnit:
+    """What one incarnation needs to move data, wired together."""
+
+    def __init__(self, inc: Incarnation, known: Known, meter: Meter) -> None:
+        self._inc, self._meter = inc, meter
+        self._roster = Roster(inc, known)
+        self._fetcher = Fetcher(inc.source, _FETCH, inc.memory)
+        self._outbox = Outbox(inc, OutboxEvents(self._acked, self._refused, self._uncertain))
+        self._committer = Committer(inc, self._outbox, self._committed)
+        options = view_options(inc.spec, inc.direction, inc.context.task.id, inc.is_ours)
+        self._view = TopicView(inc.source, inc.target, inc.naming, options)
+        self._keeper = TopicKeeper(inc, self._view, options.mark)
+        self._room = Room(inc.target, self._view)
+        self._intake = Intake(inc, self._outbox, loops_for(inc), self._room)
+        self._side_work = SideWork(inc, lambda: self._roster.partitions, known.positions, inc.resources.maps)
+        self._gaps = Gaps(inc, self._roster, self._fetcher, self._committer.moved)
+        self._refusals = Refusals(inc, self._gaps, self._view)
+        self._seen = Seen()
+        self._looks: deque[Seen] = deque()
+        self._by_lane: dict[Lane, Partition] = {}
+
+    async def start(self) -> None:
+        """Nothing is fetched before every older owner is fenced and the positions are read."""
+        await self._meter.begin(self._roster, self._intake, self._inc)
+        await self._follow(await self._keeper.first_look())
+        crew = self._inc.crew
+        crew.spawn(self._committer.run(), "committer")
+        crew.spawn(self._keeper.run(self._looks.append), "topics")
+        crew.spawn(self._side_work.run(), "side work")
+        self._meter.started()
+
+    async def move(self, stop: StopSignal) -> None:
+        """Fetch, decide, hand over, until told to stop or something fails."""
+        crew = self._inc.crew
+        while not stop.is_set():
+            crew.check()
+            frame = await self._fetcher.next(_POLL_S)
+            if frame is not None:
+                await self._take_in(frame)
+            while self._looks:
+                await self._follow(self._looks.popleft())
+            await self._go_on()
+            self._meter.tick()
+            self._committer.catching_up = self._meter.catching_up
+
+    async def drain(self) -> None:
+        """Commit what is on its way; what is not done in time is aborted by whoever comes next."""
+        for partition in self._roster.partitions.values():
+            self._gaps.stop(partition)
+        self._committer.hurry()
+        with contextlib.suppress(TimeoutError):
+            await self._inc.crew.wait_for(self._drained(), timeout=self._inc.spec.options.drain_timeout_s)
+
+    async def close(self) -> None:
+        await self._fetcher.close()
+
+    async def _drained(self) -> None:
+        while not self._committer.settled:
+            await self._committer.ended()
+
+    # -- what was fetched --------------------------------------------------------------------------------------------------
+
+    async def _take_in(self, frame: Frame) -> None:
+        hold = Hold(frame.release)
+        try:
+            for fetched in frame.partitions:
+                partition = self._roster.partitions.get(fetched.tp)
+                if partition is not None and partition.fetching and fetched.fetch_offset == partition.read:
+                    await self._take_part(partition, fetched, hold)
+        finally:
+            hold.drop()
+
+    async def _take_part(self, partition: Partition, fetched: FetchedPartition, hold: Hold) -> None:
+        if fetched.last_stable_offset >= 0:
+            partition.ends.saw(fetched.last_stable_offset, partition.position, self._inc.clock.now_ms())
+            partition.held_back = max(0, fetched.high_watermark - fetched.last_stable_offset)
+        if fetched.error is not None:
+            await self._gaps.handle(partition, fetched)
+            return
+        if not len(fetched.records):
+            return
+        before = partition.acked
+        try:
+            await self._intake.take(partition, fetched, hold)
+            partition.crc_failures = 0
+        except Damaged as damage:
+            self._gaps.damaged(partition, str(damage))
+        except PartitionBlocked as blocked:
+            self._refusals.cannot(partition, blocked)
+        if partition.acked != before:
+            self._committer.moved(partition)
+        if partition.nbytes_in_air > _MOST_IN_AIR and partition.fetching:
+            partition.resting = True
+            self._fetcher.pause(partition.tp)
+
+    # -- partitions come and go --------------------------------------------------------------------------------------------
+
+    async def _follow(self, seen: Seen) -> None:
+        """Topics and partitions that appeared, went or were made again."""
+        self._seen = seen
+        self._room.saw(seen.limits)
+        changes: Changes = await self._roster.take(seen)
+        await self._meter.see_ends(changes.added)
+        for partition in changes.gone:
+            self._gaps.gone(partition)
+        for partition, link in changes.remade:
+            self._gaps.remade(partition, link)
+        for partition in changes.added:
+            self._by_lane[partition.lane] = partition
+        for partition in self._roster.partitions.values():
+            self._fetch(partition)
+
+    async def _go_on(self) -> None:
+        """Partitions that have landed after a jump, or whose time to be tried again has come."""
+        for partition in await self._gaps.settle():
+            self._fetch(partition)
+        now = self._inc.clock.monotonic()
+        for partition in self._roster.partitions.values():
+            if partition.retry_at is not None and partition.retry_at <= now:
+                partition.blocked = partition.retry_at = None
+            if not partition.fetching and partition.wants_fetch and not partition.flights:
+                self._fetch(partition)
+
+    def _fetch(self, partition: Partition) -> None:
+        inc = self._inc
+        if partition.fetching or not partition.wants_fetch or partition.tp not in self._seen.links:
+            return
+        if inc.resources.resting.rests(inc.context.task.id, str(inc.context.unit), partition.tp):
+            return
+        partition.fetching = True
+        self._fetcher.assign(partition.tp, partition.read, partition.leader_epoch)
+
+    # -- what outbox and committer tell ------------------------------------------------------------------------------------
+
+    def _acked(self, flight: Flight, answer: ProduceAnswer) -> None:
+        partition = flight.partition
+        assert partition is not None and partition.flights[0] is flight
+        partition.flights.popleft()
+        partition.nbytes_in_air -= flight.nbytes
+        partition.acked = flight.next
+        partition.target_next = answer.base_offset + flight.count
+        if partition.map is not None:
+            for first, count, index in flight.stretches:
+                partition.map.add(first, first + count - 1, answer.base_offset + index)
+            partition.map.skip_to(flight.next)
+        partition.records += flight.count
+        partition.nbytes += flight.nbytes
+        partition.retries = 0
+        if partition.rewrite is not None and partition.acked > partition.rewrite:
+            partition.rewrite = None
+        if partition.left_out:
+            partition.left_out = frozenset(offset for offset in partition.left_out if offset >= partition.acked)
+        if partition.resting and partition.nbytes_in_air < _MOST_IN_AIR // 2:
+            partition.resting = False
+            self._fetcher.resume(partition.tp)
+        self._meter.records_out += flight.count
+        self._meter.bytes_out += flight.nbytes
+        self._committer.moved(partition, flight.count)
+
+    def _committed(self, partition: Partition, stored: StoredPosition) -> None:
+        partition.position, partition.stored = stored.next_source, stored
+        partition.ends.durable(stored.next_source)
+
+    def _refused(self, lane: Lane, refusal: Refusal) -> None:
+        partition = self._by_lane.get(lane)
+        if partition is not None:
+            self._refusals.take(partition, refusal)
+
+    def _uncertain(self, lane: Lane) -> None:
+        partition = self._by_lane.get(lane)
+        if partition is not None:
+            context = self._inc.context
+            self._inc.resources.resting.rest(context.task.id, str(context.unit), partition.tp)

@@ -1,0 +1,119 @@
+"""When a transaction ends: kafka-replication.md §6.4, "When"."""
+
+from __future__ import annotations
+
+import pytest
+
+from smartconnect.domain.kafka_replication_spec import ReplicationOptions
+from smartconnect.jobs.kafka_replication.pace import Pace
+
+
+class Hand:
+    """A clock that is moved by hand, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.ms / 1000
+
+
+@pytest.fixture
+def clock() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+def pace(clock: Hand) -> Pace:
+    return Pace(ReplicationOptions(commit_min_ms=20, commit_interval_ms=200), clock)
+
+
+def first_due(pace: Pace, clock: Hand, *, quiet: bool, most_ms: int = 5000) -> int:
+    """How many milliseconds from now the pace first says that it is due. The clock stands there then."""
+    for waited in range(most_ms):
+        if pace.is_due(quiet=quiet):
+            return waited
+        clock.ms += 1
+    raise AssertionError(f"not due within {most_ms} ms")
+
+
+def commit(pace: Pace, clock: Hand, took_ms: float, *, markers: int = 1, records: int = 1000) -> None:
+    """A transaction with so many records whose end takes so long."""
+    pace.counted(records)
+    began = clock()
+    clock.ms += took_ms
+    pace.committed(began, markers=markers)
+
+
+def test_the_first_transaction_of_a_quiet_topic_ends_at_once(pace: Pace, clock: Hand) -> None:
+    pace.begin(catching_up=False)
+    assert pace.is_due(quiet=True)
+    assert not pace.is_due(quiet=False)
+
+
+def test_it_ends_at_the_interval_although_more_comes(pace: Pace, clock: Hand) -> None:
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=False) == pytest.approx(200, abs=1)
+
+
+def test_commits_keep_their_least_distance(pace: Pace, clock: Hand) -> None:
+    commit(pace, clock, took_ms=1)
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=True) == pytest.approx(20, abs=1)
+
+
+def test_slow_commits_come_at_a_quarter_of_the_time_at_most(pace: Pace, clock: Hand) -> None:
+    commit(pace, clock, took_ms=30)
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=True) == pytest.approx(120, abs=1)
+
+
+def test_a_partition_far_behind_commits_once_a_second(pace: Pace, clock: Hand) -> None:
+    pace.begin(catching_up=True)
+    assert first_due(pace, clock, quiet=False) == pytest.approx(1000, abs=1)
+
+
+def test_markers_beyond_a_quarter_of_the_records_stretch_the_interval(pace: Pace, clock: Hand) -> None:
+    for _ in range(20):
+        clock.ms += 20
+        commit(pace, clock, took_ms=1, markers=100, records=100)
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=True) == pytest.approx(1000, abs=2)
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=False) == pytest.approx(1000, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("markers", "every_ms", "records"), [(100, 20, 1000), (3, 20, 3)], ids=["many records", "few markers a second"]
+)
+def test_markers_that_are_no_burden_stretch_nothing(pace: Pace, clock: Hand, markers: int, every_ms: int, records: int) -> None:
+    for _ in range(20):
+        clock.ms += every_ms
+        commit(pace, clock, took_ms=1, markers=markers, records=records)
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=True) == pytest.approx(20, abs=1)
+
+
+def test_a_stretched_interval_shrinks_again(pace: Pace, clock: Hand) -> None:
+    for _ in range(20):
+        clock.ms += 20
+        commit(pace, clock, took_ms=1, markers=100, records=100)
+    for _ in range(40):
+        clock.ms += 1000
+        commit(pace, clock, took_ms=1, markers=100, records=100_000)
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=True) == pytest.approx(20, abs=1)
+
+
+@pytest.mark.parametrize("quiet", [True, False], ids=["quiet", "busy"])
+def test_the_wait_ends_when_the_transaction_is_due_and_never_spins(pace: Pace, clock: Hand, quiet: bool) -> None:
+    commit(pace, clock, took_ms=10)
+    pace.begin(catching_up=False)
+    waits = 0
+    while not pace.is_due(quiet=quiet):
+        wait = pace.wait(quiet=quiet)
+        assert wait >= 0.001
+        clock.ms += wait * 1000
+        waits += 1
+    assert waits <= 3
+    assert pace.wait(quiet=quiet) == 0.001

@@ -1,0 +1,78 @@
+"""What a unit knows of a partition: sequences, holds, skipping and rewinding."""
+
+from __future__ import annotations
+
+from smartconnect.domain.task import Reason
+from smartconnect.jobs.kafka_replication.partition import SEQUENCES, Flight, Hold, Jump, Lane, Partition
+from smartconnect.jobs.kafka_replication.topic_view import Link
+from smartconnect.kafka.types import TopicPartition
+
+SOURCE, TARGET = TopicPartition("orders", 0), TopicPartition("a.orders", 0)
+
+
+def partition(read: int = 0) -> Partition:
+    return Partition(Link(SOURCE, TARGET, None, None), Lane(TARGET), read=read, acked=read)
+
+
+def fly(of: Partition, first: int, count: int) -> Flight:
+    """A batch on its way."""
+    flight = Flight(of.lane, of.lane.take_sequence(count), count, 100, partition=of, first=first, next=first + count)
+    of.flights.append(flight)
+    of.nbytes_in_air += flight.nbytes
+    of.read = flight.next
+    return flight
+
+
+def test_sequences_follow_each_other_and_wrap_to_zero() -> None:
+    lane = Lane(TARGET)
+    assert [lane.take_sequence(5), lane.take_sequence(3), lane.sequence] == [0, 5, 8]
+    lane.sequence = SEQUENCES - 2
+    assert lane.take_sequence(2) == SEQUENCES - 2
+    assert lane.sequence == 0
+    lane.sequence = SEQUENCES - 2
+    assert lane.take_sequence(5) == SEQUENCES - 2
+    assert lane.sequence == 3
+
+
+def test_bytes_are_given_back_once_when_the_last_flight_has_ended() -> None:
+    released: list[str] = []
+    hold = Hold(lambda: released.append("released"))
+    hold.keep()
+    hold.keep()
+    hold.drop()
+    hold.drop()
+    assert released == []
+    hold.drop()
+    assert released == ["released"]
+
+
+def test_what_is_skipped_with_nothing_on_its_way_needs_no_copying() -> None:
+    subject = partition(10)
+    subject.skip_to(25)
+    assert (subject.read, subject.acked) == (25, 25)
+
+
+def test_what_is_skipped_behind_a_flight_counts_when_that_has_landed() -> None:
+    subject = partition(10)
+    fly(subject, 10, 5)
+    last = fly(subject, 15, 5)
+    subject.skip_to(25)
+    assert (subject.read, subject.acked, last.next) == (25, 10, 25)
+
+
+def test_rewinding_looks_again_at_all_that_is_not_on_the_target() -> None:
+    subject = partition(10)
+    fly(subject, 10, 5)
+    fly(subject, 15, 5)
+    subject.acked = 15
+    subject.rewind()
+    assert (subject.read, subject.acked, subject.nbytes_in_air, len(subject.flights)) == (15, 15, 0, 0)
+
+
+def test_a_blocked_or_jumping_or_vanished_partition_is_not_fetched() -> None:
+    assert partition().wants_fetch
+    blocked, jumping, vanished = partition(), partition(), partition()
+    blocked.blocked = Reason("gap", "there is one", since=0)
+    jumping.jump = Jump(7)
+    vanished.selected = False
+    assert not (blocked.wants_fetch or jumping.wants_fetch or vanished.wants_fetch)
