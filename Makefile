@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests run in so many processes, each with servers of its own; a module's tests stay together and in order.
+JOBS ?= 3
 PYTEST := $(BIN)/pytest
+PARALLEL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test chaos lint layers type test-unit test-integration bench setup clean
+.PHONY: demo test chaos lint layers type test-unit parts test-integration bench setup clean
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml setup.py src/smartconnect/kernels/_compiled.pyx
 	$(PYTHON) -m venv $(VENV)
@@ -31,13 +34,16 @@ type: setup
 	$(BIN)/mypy
 
 test-unit: setup     ## no service needed
-	$(PYTEST) tests/unit tests/model -m "not chaos"
+	$(PYTEST) $(PARALLEL) tests/unit tests/model -m "not chaos"
 
-test-integration: setup
-	$(PYTEST) tests/integration -m "not long"
+parts: setup         ## the servers of the sandbox, fetched and built before tests with deadlines wait for them
+	$(BIN)/python -c "from smartconnect.sandbox import kafka, kafka_files, s3; kafka_files.libraries(kafka.KAFKA_VERSION); s3.versitygw()"
+
+test-integration: setup parts
+	$(PYTEST) $(PARALLEL) tests/integration -m "not long"
 
 chaos: setup         ## the long form of the kill, freeze and cut runs
-	SMARTCONNECT_CHAOS=long $(PYTEST) tests -m "chaos or long" --timeout=7200
+	$(PYTEST) tests -m "chaos or long" --timeout=7200
 
 bench: setup         ## side by side with the peer; prints the ratios
 	$(BIN)/python -m bench.obs_dump $(ARGS)

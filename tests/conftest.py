@@ -1,7 +1,8 @@
 """Fixtures that every test may ask for. Services are lazy: a test that names none starts none.
 
-`kafka` and `s3` are one shared server each for the whole session; whoever kills, freezes or reconfigures a server starts one of
-their own with `smartconnect.sandbox`. When a test fails, the folders of the services it used are kept and named in its report.
+`kafka`, `peer_kafka` and `s3` are one shared server each for the whole session of one process (`pytest -n 3` has three of each);
+whoever kills, freezes or reconfigures a server starts one of their own with `smartconnect.sandbox`. When a test fails, the folders
+of the services it used are kept and named in its report.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _KEPT_FOR_S = 24 * 3600
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(KEEP_VARIABLE, "failed")
+    if hasattr(config, "workerinput"):
+        return  # the process that started this one has cleaned up
     for folder in kept_run_folders():
         if time.time() - (folder / "KEEP").stat().st_mtime > _KEPT_FOR_S:
             shutil.rmtree(folder, ignore_errors=True)
@@ -66,6 +69,13 @@ def _kept_for(item: pytest.Item, started: float) -> list[Path]:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaCluster]:
     """The shared Kafka node: plaintext, no authorizer. Do not kill it."""
+    with shared(kafka_cluster()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def peer_kafka() -> Iterator[KafkaCluster]:
+    """A second shared Kafka, of another cluster id: the peer of replications. Do not kill it."""
     with shared(kafka_cluster()) as cluster:
         yield cluster
 

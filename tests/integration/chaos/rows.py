@@ -17,6 +17,7 @@ ZOMBIES = ("z1", "z2", "z3")
 
 _TRANSACTIONAL = {"add_offsets", "txn_offset_commit", "end_commit", "new_epoch"}
 _VISIBLE = {"ok", "gone"}
+_IDLE = {"0", "8"}
 
 
 @dataclass(slots=True)
@@ -102,6 +103,9 @@ class StepTail:
         self.zombies: Counter[str] = Counter()
         self.completed: Counter[str] = Counter()
         """Objects that became visible, by unit."""
+        self.lines = 0
+        self.lost = 0
+        """Lines read so far, and those that say that a call got no answer."""
         self._path = path
         self._read = 0
         self._newest: dict[str, str] = {}
@@ -127,7 +131,18 @@ class StepTail:
 
     def stands_in(self, row: str) -> bool:
         """Does the newest incarnation of any unit stand in this row?"""
-        return any(not self.lives[name].over and row in self.lives[name].rows() for name in self._newest.values())
+        return any(not life.over and row in life.rows() for life in self._living())
+
+    def is_idle(self) -> bool:
+        """Has no unit anything on its way?"""
+        return all(life.rows() <= _IDLE for life in self._living())
+
+    def _living(self) -> list[Life]:
+        return [self.lives[name] for name in self._newest.values()]
+
+    def is_visible(self, upload: str) -> bool:
+        """Has somebody completed this upload, and been told so?"""
+        return upload in self._visible_by
 
     def begun(self) -> dict[str, str]:
         """The newest incarnation of each unit that has passed step 3."""
@@ -138,6 +153,8 @@ class StepTail:
             line = json.loads(raw)
         except ValueError:  # torn by a kill, glued to the next
             return
+        self.lines += 1
+        self.lost += line["outcome"] == "lost"
         name, unit = line["incarnation"], line["unit"]
         life = self.lives.setdefault(name, Life(unit))
         self._zombie(name, life, line)

@@ -11,10 +11,11 @@ from confluent_kafka.admin import AdminClient
 from smartconnect.sandbox.kafka import KafkaCluster
 from smartconnect.sandbox.s3 import S3Server
 from tests.conftest import MakeTopic
+from tests.integration.obs_dump.stories import drained_at, has_read
 from tests.model.replay import replay_files
 from tests.support.bucket import count_bucket, left_uploads, read_objects
 from tests.support.records import Outcome, RecordWriter, WriterOptions
-from tests.support.service import Dump, Service
+from tests.support.service import Service
 from tests.support.waiting import eventually
 
 
@@ -30,7 +31,7 @@ async def test_every_record_is_in_the_bucket_once_after_a_pause(
     assert (await dump.show())["status"] in ("CREATING", "RUNNING")
     await dump.shows("RUNNING")
     await writer.write(1000)
-    await eventually(lambda: _read(dump, 4 * 21_100), 60, what="all records were read")
+    await has_read(dump, 4 * 21_100)
     await dump.drained()
     (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
     assert await left_uploads(s3, bucket) == []
@@ -57,16 +58,16 @@ async def test_a_resumed_dump_goes_on_where_it_stopped_and_a_restarted_one_begin
     writer = RecordWriter(kafka.bootstrap_servers, topic)
     await writer.write(100)
     dump = await service.create_dump("paused-dump", bucket, topics=topic)
-    await eventually(lambda: _read(dump, 100), 60, what="records were read")
+    await has_read(dump, 100)
     await dump.drained()
     await writer.write(50)
     await dump.act("resume")
-    await eventually(lambda: _read(dump, 150), 60, what="records were read")
+    await has_read(dump, 150)
     await dump.drained()
     (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
     await dump.act("restart")
     await dump.shows("RUNNING")
-    await eventually(lambda: _read(dump, 150), 60, what="records were read again")
+    await has_read(dump, 150)
     await dump.drained()
     runs = [stored.metadata["sc-run"] for stored in await read_objects(s3, bucket)]
     assert runs.count("2") >= 1
@@ -82,7 +83,7 @@ async def test_a_deleted_dump_leaves_its_objects_and_nothing_else(
     writer = RecordWriter(kafka.bootstrap_servers, topic)
     await writer.write(100)
     dump = await service.create_dump("short-dump", bucket, topics=topic)
-    await eventually(lambda: _read(dump, 100), 60, what="records were read")
+    await has_read(dump, 100)
     await dump.delete()
     status, _ = await service.call("GET", f"{service.instance_url}/connector/tasks/{dump.id}")
     assert status == 404
@@ -107,13 +108,8 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_twice(
         await writer.write(4000)
         pids = await eventually(lambda: service.pids("worker"), 60, what="a worker lives")
         os.kill(pids[round_ % len(pids)], signal.SIGKILL)
-    await dump.caught_up(90, offsets=4 * 24_000)
+    await drained_at(dump, 4 * 24_000)
     (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
     assert await left_uploads(s3, bucket) == []
     report = await asyncio.to_thread(replay_files, [service.step_log])
     assert report.partitions == 4
-
-
-async def _read(dump: Dump, count: int) -> bool:
-    progress = await dump.progress()
-    return bool(progress["counters"]["records_in"] >= count)

@@ -39,8 +39,12 @@ async def up_in_another_process(sandbox: Sandbox) -> SandboxState:
 
 
 def assert_answers(state: SandboxState) -> None:
-    admin = AdminClient({"bootstrap.servers": state.bootstrap_servers, "log_level": 0})
-    assert len(admin.list_topics(timeout=20).brokers) == 1
+    ids = set()
+    for servers in (state.bootstrap_servers, state.peer_bootstrap_servers):
+        found = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(timeout=20)
+        assert len(found.brokers) == 1
+        ids.add(found.cluster_id)
+    assert len(ids) == 2
     store = boto3.client(
         "s3",
         endpoint_url=state.s3_endpoint,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import cast
 
-from smartconnect.cli.demo.bucket import BucketCheck, Tally
+from smartconnect.cli.demo.bucket import BucketCheck, BucketTally
 from smartconnect.cli.demo.source import PARTITIONS, Written, value
 from smartconnect.objectstore import ObjectStore, ObjectSummary
 
@@ -36,7 +36,7 @@ def key(offset: int, folder: str = "2026") -> str:
     return f"dump/{TP.topic}/{folder}/{TP.topic}+{TP.partition}+{offset:010d}"
 
 
-async def counted(objects: dict[str, bytes], records: int = 10) -> Tally:
+async def counted(objects: dict[str, bytes], records: int = 10) -> BucketTally:
     check = BucketCheck(cast(ObjectStore, Bucket(objects)), "dump/")
     written = Written()
     written.by_partition[TP] = records

@@ -62,3 +62,19 @@ def test_the_line_has_the_same_without_markup() -> None:
     line = progress_view.line(PROGRESS)
     assert "orders-dump: RUNNING retrying, initial_copy 42 %, 581,000 records read, 14 objects, lag 812,000 records" in line
     assert line.endswith("bucket [lake]: connection refused")
+
+
+def test_a_replication_tells_how_its_batches_travelled() -> None:
+    replication = PROGRESS | {"kind": "kafka_replication", "counters": {"records_in": 7, "batches_passed": 1200, "objects": 0}}
+    line = progress_view.line(replication)
+    assert "7 records read, 1,200 batches passed as they were, 0 rewritten, lag" in line
+    assert "objects" not in line and "1,200 batches passed as they were, 0 rewritten" in shown(replication)
+
+
+def test_brief_leaves_units_and_events_out() -> None:
+    console = Console(width=120, file=io.StringIO(), force_terminal=False)
+    console.print(progress_view.brief(PROGRESS))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "orders-dump" in text and "812,000 records" in text and "connection refused" in text
+    assert "host-a/worker-2" not in text and "retention removed" not in text

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from smartconnect.domain.errors import SandboxFailed
-from smartconnect.sandbox.kafka import KafkaOptions
+from smartconnect.sandbox.kafka import KafkaOptions, _cluster_id
 from smartconnect.sandbox.kafka_files import NodeFile, NodePorts, render
 
 
@@ -65,3 +65,10 @@ def test_options_that_cannot_work_are_refused() -> None:
         KafkaOptions(authorizer=True)
     with pytest.raises(SandboxFailed, match="cannot be given SCRAM users"):
         KafkaOptions(version="3.3.2", scram_users={"alice": "secret"})
+
+
+def test_no_cluster_id_begins_like_an_option_of_the_tools_that_it_is_given_to() -> None:
+    ids = {_cluster_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert {len(cluster_id) for cluster_id in ids} == {22}
+    assert not any(cluster_id.startswith("-") for cluster_id in ids)

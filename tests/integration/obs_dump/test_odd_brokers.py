@@ -1,0 +1,197 @@
+"""Dumps on a broker that is set up unlike most: short metadata, quick compaction, offsets that are soon forgotten; and with strangers in
+the dump's group (obs-dump.md §12.4, §12.8, §12.10)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from smartconnect.jobs.obs_dump.steps import Outcome, Step
+from smartconnect.sandbox.kafka import KafkaCluster, KafkaOptions, kafka_cluster
+from smartconnect.sandbox.s3 import S3Server
+from tests.integration.cli.running import Cli
+from tests.integration.obs_dump.stories import delivered, has_read
+from tests.model.logs import read_logs
+from tests.model.replay import replay_files
+from tests.support.bucket import count_bucket, left_uploads, read_objects
+from tests.support.records import Record, RecordWriter, read_topic
+from tests.support.s3_operations import Operation
+from tests.support.s3_proxy import S3Proxy
+from tests.support.service import Service, ServiceOptions, running_service
+from tests.support.services import Names, shared
+from tests.support.topics import create_topic
+from tests.support.waiting import eventually
+
+METADATA_MAX = 500
+"""Two entries of a short topic, one of a middling one, none of a long one."""
+PROPERTIES = {
+    "offset.metadata.max.bytes": str(METADATA_MAX),
+    "log.cleaner.backoff.ms": "100",
+    "offsets.retention.minutes": "1",
+    "offsets.retention.check.interval.ms": "1000",
+    "transactional.id.expiration.ms": "5000",
+    "transaction.remove.expired.transaction.cleanup.interval.ms": "1000",
+}
+COMPACTED = {"cleanup.policy": "compact", "segment.ms": "200", "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "200"}
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[KafkaCluster]:
+    with shared(kafka_cluster(KafkaOptions(properties=PROPERTIES))) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def service(tmp_path: Path, odd: KafkaCluster, s3: S3Server, proxied_s3: S3Proxy) -> AsyncIterator[Service]:
+    async with running_service(tmp_path, ServiceOptions(odd.bootstrap_servers, s3, endpoint=proxied_s3.endpoint)) as running:
+        yield running
+
+
+async def test_a_broker_that_keeps_little_metadata_is_given_one_entry_at_a_time(
+    service: Service, odd: KafkaCluster, s3: S3Server, proxied_s3: S3Proxy, bucket: str
+) -> None:
+    await create_topic(odd.bootstrap_servers, "short")
+    writer = RecordWriter(odd.bootstrap_servers, "short")
+    completes = proxied_s3.hold_request(Operation.COMPLETE_MULTIPART_UPLOAD)
+    dump = await service.create_dump("short-dump", bucket, topics="short", flush_size=100)
+    await writer.write(1000)
+    await eventually(lambda: _was_refused(service), 60, what="the broker refuses the metadata")
+    completes.release()
+    await delivered(dump, 1000)
+    await dump.drained()
+    (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
+    assert await left_uploads(s3, bucket) == []
+    assert (await asyncio.to_thread(replay_files, [service.step_log])).partitions == 1
+
+
+async def test_a_partition_whose_entry_does_not_fit_is_blocked_and_the_setting_is_named(
+    service: Service, odd: KafkaCluster, bucket: str
+) -> None:
+    topic = "long-" * 40
+    await create_topic(odd.bootstrap_servers, topic)
+    await RecordWriter(odd.bootstrap_servers, topic).write(100)
+    dump = await service.create_dump("long-dump", bucket, topics=topic, flush_size=100)
+
+    async def blocked() -> Any:
+        return [row["reason"] for row in (await dump.progress())["partitions"] if row["state"] == "blocked"]
+
+    reasons = await eventually(blocked, 60, what="the partition is blocked")
+    assert "offset.metadata.max.bytes" in reasons[0]["message"]
+
+
+async def test_a_stranger_who_joins_the_group_and_commits_there_changes_nothing(
+    service: Service, odd: KafkaCluster, s3: S3Server, bucket: str
+) -> None:
+    await create_topic(odd.bootstrap_servers, "joined", partitions=2)
+    writer = RecordWriter(odd.bootstrap_servers, "joined", 2)
+    dump = await service.create_dump("joined-dump", bucket, topics="joined", flush_size=100)
+    await writer.write(300)
+    await delivered(dump, 600)
+    stranger = _consumer(odd, f"smartconnect.{dump.id}.r1")
+    try:
+        stranger.subscribe(["joined"])
+        await eventually(lambda: _has_all(stranger, 2), 30, what="the stranger is a member and owns the partitions")
+        stranger.commit(offsets=[TopicPartition("joined", partition, 10) for partition in (0, 1)], asynchronous=False)
+        await writer.write(300)
+        await delivered(dump, 1200)
+        for pid in service.pids("worker"):
+            os.kill(pid, signal.SIGKILL)
+        await writer.write(300)
+        await delivered(dump, 1800)
+        assert len(stranger.assignment()) == 2
+        await dump.drained()
+    finally:
+        stranger.close()
+    (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
+    assert await left_uploads(s3, bucket) == []
+
+
+async def test_a_compacted_topic_is_dumped_as_it_is_and_verified_to_the_last_byte(
+    service: Service, odd: KafkaCluster, s3: S3Server, bucket: str
+) -> None:
+    await create_topic(odd.bootstrap_servers, "compacted", config=COMPACTED)
+    for round_ in range(3):
+        await asyncio.to_thread(_produce_keyed, odd.bootstrap_servers, round_)
+    left = await eventually(lambda: _compacted(odd), 60, what="the cleaner has made holes", poll_s=0.25)
+    dump = await service.create_dump("compacted-dump", bucket, topics="compacted", flush_size=50, store_keys=True)
+    await has_read(dump, len(left))
+    await dump.drained()
+    lines = [line for stored in await read_objects(s3, bucket) for line in stored.values()]
+    assert lines == [b"%s:%s" % (record.key, record.value) for record in left]
+    said = await Cli(service.folder / "smart-connect.toml", in_process=True)("verify", "compacted-dump", "--deep", "--json")
+    summary = said.assert_fine().json()["summary"]
+    assert summary["wrong"] == 0
+    assert summary["compared"] == summary["objects"] >= 3
+
+
+@pytest.mark.long
+async def test_a_paused_dump_keeps_its_positions_longer_than_the_broker_would(
+    service: Service, odd: KafkaCluster, s3: S3Server, bucket: str, names: Names
+) -> None:
+    await create_topic(odd.bootstrap_servers, "kept", partitions=2)
+    writer = RecordWriter(odd.bootstrap_servers, "kept", 2)
+    dump = await service.create_dump("kept-dump", bucket, topics="kept", flush_size=100)
+    await writer.write(250)
+    await has_read(dump, 500)
+    await dump.drained()
+    admin = AdminClient({"bootstrap.servers": odd.bootstrap_servers})
+    ours, forgotten = f"smartconnect.{dump.id}.r1", names.group()
+    offsets = [TopicPartition("kept", partition, 1) for partition in (0, 1)]
+    for future in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(forgotten, offsets)]).values():
+        await asyncio.to_thread(future.result, 30)
+    assert await asyncio.to_thread(_offsets, admin, forgotten) == [1, 1]
+    await eventually(lambda: not _offsets(admin, forgotten), 150, what="the broker forgets a group that nobody keeps")
+    assert await asyncio.to_thread(_offsets, admin, ours) == [250, 250]
+    await writer.write(50)
+    await dump.act("resume")
+    await has_read(dump, 600)
+    await dump.drained()
+    (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
+
+
+def _was_refused(service: Service) -> bool:
+    """Whether the broker has refused positions, as the step log tells; nothing is in it at first."""
+    lines = read_logs([service.step_log]).lines if service.step_log.exists() else ()
+    return any((line.event.step, line.event.outcome) == (Step.TXN_OFFSET_COMMIT, Outcome.REFUSED) for line in lines)
+
+
+def _consumer(cluster: KafkaCluster, group: str) -> Consumer:
+    settings = {"bootstrap.servers": cluster.bootstrap_servers, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+    return Consumer({**settings, "auto.offset.reset": "earliest"})
+
+
+def _has_all(consumer: Consumer, partitions: int) -> bool:
+    consumer.poll(0.1)
+    return len(consumer.assignment()) == partitions
+
+
+def _produce_keyed(servers: str, round_: int) -> None:
+    """The same keys in each round, with another stride, so that compaction leaves holes within batches."""
+    producer = Producer({"bootstrap.servers": servers, "compression.type": "lz4", "linger.ms": 50, "log_level": 0})
+    for number in range(0, 300, round_ + 1):
+        producer.produce("compacted", b"%d of round %d" % (number, round_), b"key-%d" % number, partition=0)
+    assert producer.flush(30) == 0
+
+
+async def _compacted(cluster: KafkaCluster) -> Sequence[Record]:
+    """The records that are left, once every key is there once; each look writes one more, which closes the segment."""
+    closing = f"closes-{secrets.token_hex(4)}".encode()
+    await RecordWriter(cluster.bootstrap_servers, "compacted").write_raw(0, b"a segment", key=closing)
+    records = (await read_topic(cluster.bootstrap_servers, "compacted"))[0]
+    keys = {record.key for record in records}
+    return records if len(keys) == len(records) and records[-1].offset >= len(records) else ()
+
+
+def _offsets(admin: AdminClient, group: str) -> list[int]:
+    """The committed offsets of a group, in order of partitions; empty if there are none."""
+    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
+    return [found.offset for found in asked.result(30).topic_partitions or () if found.offset >= 0]
