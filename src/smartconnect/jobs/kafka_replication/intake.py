@@ -110,22 +110,27 @@ class Intake:
         self._inc.counters["batches_passed"] += len(rows)
 
     async def _recode(self, partition: Partition, group: Group, records: memoryview) -> None:
-        """Records anew, in batches of their own."""
+        """Records anew, in batches of their own; a group that unfolds to much more than its bytes in several steps, as memory allows."""
         rewinds = partition.rewinds
-        recoded = await self._recoding.recode(partition, group, records, self._room.of(partition.link.target.topic))
-        if partition.rewinds != rewinds:
-            return
-        memory = self._inc.memory
-        for batch in recoded.batches:
-            nbytes = len(batch.data)
-            memory.charge(nbytes)
-            hold = Hold(partial(memory.credit, nbytes))
-            flight = self._flight_of(partition, batch, group, hold)
-            stamp(memoryview(batch.data), [(0, nbytes, flight.sequence)], self._inc.guard.stamp)
-            self._launch(partition, flight, batch.data)
-        partition.skip_to(max(recoded.next_offset, group.next_offset))
         self._inc.counters["batches_rewritten"] += len(group.rows)
-        self._inc.counters["records_skipped"] += recoded.looped + recoded.far + recoded.skipped
+        while True:
+            recoded = await self._recoding.recode(partition, group, records, self._room.of(partition.link.target.topic))
+            if partition.rewinds != rewinds:
+                return
+            for batch in recoded.batches:
+                self._launch_anew(partition, batch, group)
+            partition.skip_to(recoded.next_offset)
+            self._inc.counters["records_skipped"] += recoded.looped + recoded.far + recoded.skipped
+            if recoded.next_offset >= group.next_offset:
+                return
+            await self._inc.crew.wait_for(self._inc.memory.room())
+
+    def _launch_anew(self, partition: Partition, batch: RecodedBatch, group: Group) -> None:
+        nbytes, memory = len(batch.data), self._inc.memory
+        memory.charge(nbytes)
+        flight = self._flight_of(partition, batch, group, Hold(partial(memory.credit, nbytes)))
+        stamp(memoryview(batch.data), [(0, nbytes, flight.sequence)], self._inc.guard.stamp)
+        self._launch(partition, flight, batch.data)
 
     def _flight_of(self, partition: Partition, batch: RecodedBatch, group: Group, hold: Hold) -> Flight:
         first, count, _ = batch.stretches[-1]

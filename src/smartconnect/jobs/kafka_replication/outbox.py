@@ -26,7 +26,10 @@ from smartconnect.kafka.types import TopicPartition
 MENDS_FOR_S: Final = 5.0
 """A lane whose retriable error has lasted so long is given up for now: the rest commits without it."""
 
-_MAYBE_STORED: Final = frozenset({KafkaCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND, KafkaCode.REQUEST_TIMED_OUT})
+_NOT_STORED: Final = frozenset({KafkaCode.NOT_ENOUGH_REPLICAS, KafkaCode.UNKNOWN_TOPIC_OR_PARTITION})
+"""Of the errors that waiting cures, those that say for sure that nothing was stored. A leader that steps down while a batch waits for its
+replicas answers NOT_LEADER_OR_FOLLOWER, and the next leader may have the batch."""
+
 _AGAIN: Final = LEADER_MOVED | TRANSIENT | {KafkaCode.UNKNOWN_TOPIC_OR_PARTITION}
 _STATE_LOST: Final = frozenset(
     {KafkaCode.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaCode.INVALID_TXN_STATE, KafkaCode.TRANSACTION_ABORTABLE}
@@ -53,10 +56,12 @@ class OutboxEvents:
 
 @dataclass(slots=True)
 class _Trouble:
-    """A lane that does not flow: since when, and how long to wait before the next try."""
+    """A lane that does not flow: since when, and how long to wait before the next try. `maybe_stored`: some batch that was answered with an
+    error may be stored all the same; repeating it is harmless, giving it up is a guess."""
 
     since: float
     pauses: Pauses
+    maybe_stored: bool = False
 
 
 class Outbox:
@@ -239,10 +244,11 @@ class Outbox:
         if failure is not None:
             self._raise_if_over(failure)
         trouble = self._troubles.setdefault(lane, _Trouble(self._clock.monotonic(), self._cluster.pauses(0.02, 1.0)))
+        trouble.maybe_stored |= _maybe_stored(failure)
         tired = self._clock.monotonic() - trouble.since > MENDS_FOR_S
         if failure is not None and not _repeatable(failure):
             self._give_up(lane, failure)
-        elif tired and self._must_not_guess(failure):
+        elif tired and trouble.maybe_stored and self._options.transactional_id is not None:
             self._events.uncertain(lane)
             raise Retryable(f"{lane.tp} on the target: {_why(failure)} for {MENDS_FOR_S:g} s", code="target_partition_stuck")
         elif tired:
@@ -271,10 +277,6 @@ class Outbox:
                 raise Retryable(f"an answer of the target was lost: {failure.lost}", code="connection_lost")
         if code in _STATE_LOST or code in FENCED:
             raise Retryable(f"the target answers {code.name} for {failure.tp}", code="transaction_aborted")
-
-    def _must_not_guess(self, failure: Outcome | None) -> bool:
-        """The batch may be stored although the answer was an error: only the end of the transaction makes that not count."""
-        return failure is not None and failure.answer is not None and failure.answer.error in _MAYBE_STORED
 
     def _give_up(self, lane: Lane, failure: Outcome | None) -> None:
         """Take everything of the lane back; sequence numbers go on where the target has stopped."""
@@ -307,6 +309,10 @@ def _flight(batch: OutgoingBatch) -> Flight:
 
 def _repeatable(failure: Outcome) -> bool:
     return failure.answer is None or failure.answer.error in _AGAIN
+
+
+def _maybe_stored(failure: Outcome | None) -> bool:
+    return failure is not None and _repeatable(failure) and (failure.answer is None or failure.answer.error not in _NOT_STORED)
 
 
 def _why(failure: Outcome | None) -> str:

@@ -15,6 +15,7 @@ from smartconnect.kernels import DecompressionBomb, Hop, MalformedBatch, Place, 
 _INLINE_BYTES: Final = 16 << 10
 _MOST_BYTES: Final = 256 << 20
 _SCRATCH_BYTES: Final = 1 << 20
+_STEP_BYTES: Final = 8 << 20
 _CLOCKS_DIFFER_MS: Final = 60_000
 _LAST_TIME: Final = 2**63 - 1
 
@@ -67,6 +68,7 @@ class Recoding:
             hop=self._hop(partition, now) if self._rules.provenance else None,
             skip=partition.left_out,
             clamp=_allowed(limits, now) if partition.clamps else None,
+            enough_bytes=_STEP_BYTES,
         )
 
     def _hop(self, partition: Partition, now_ms: int) -> Hop:
