@@ -8,7 +8,7 @@ JOBS ?= 3
 PYTEST := $(BIN)/pytest
 PARALLEL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test chaos lint layers type test-unit parts test-integration bench setup clean
+.PHONY: demo test chaos lint layers type test-unit parts test-integration bench bench-dump bench-replication setup clean
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml setup.py src/smartconnect/kernels/_compiled.pyx
 	$(PYTHON) -m venv $(VENV)
@@ -45,8 +45,13 @@ test-integration: setup parts
 chaos: setup         ## the long form of the kill, freeze and cut runs
 	$(PYTEST) tests -m "chaos or long" --timeout=7200
 
-bench: setup         ## side by side with the peer; prints the ratios
+bench: bench-dump bench-replication   ## each job side by side with its peers; prints the ratios
+
+bench-dump: setup
 	$(BIN)/python -m bench.obs_dump $(ARGS)
+
+bench-replication: setup
+	$(BIN)/python -m bench.kafka_replication $(ARGS)
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info src/smartconnect/kernels/*.so src/smartconnect/kernels/_compiled.c

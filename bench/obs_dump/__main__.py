@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.obs_dump import bento, count, data, idle, ours, report
-from bench.obs_dump.data import Case
+from bench.common import data
+from bench.common.bento import program as bento_program
+from bench.common.data import Case
+from bench.common.resting import Rest
+from bench.common.watching import Measured
+from bench.obs_dump import bento, count, idle, ours, report
 from bench.obs_dump.report import Compared, Side
 from bench.obs_dump.stage import Stage, set_up
-from bench.obs_dump.watching import Measured
 from smartconnect.kernels import Codec
 
 _DEFAULT: Final = {100: 8_000_000, 1024: 1_500_000}
@@ -40,7 +43,7 @@ class Options:
 
 def main() -> int:
     options = _parse()
-    program = bento.program() if options.peer else None
+    program = bento_program() if options.peer else None
     compared, resting = asyncio.run(_run(options, program))
     report.show(compared, resting)
     path = report.store(compared, resting, " ".join(["python -m bench.obs_dump", *sys.argv[1:]]))
@@ -48,7 +51,7 @@ def main() -> int:
     return 0 if all(one.ours.count.perfect for one in compared) else 1
 
 
-async def _run(options: Options, program: Path | None) -> tuple[list[Compared], idle.Idle | None]:
+async def _run(options: Options, program: Path | None) -> tuple[list[Compared], Rest | None]:
     cases = [Case(size, records, codec) for codec in options.codecs for size, records in options.records.items()]
     async with set_up() as stage:
         compared = [await _compare(stage, case, options.workers, program) for case in cases]
@@ -60,7 +63,7 @@ async def _run(options: Options, program: Path | None) -> tuple[list[Compared], 
 
 
 async def _compare(stage: Stage, case: Case, workers: int, program: Path | None) -> Compared:
-    _say(f"{case.name}: writing {case.per_partition * data.PARTITIONS:,} records")
+    _say(f"{case.name}: writing {case.total:,} records")
     stored = await data.fill(stage.cluster, case)
     bucket = stage.make_bucket(f"ours-{case.topic}")
     _say(f"{case.name}: ours")

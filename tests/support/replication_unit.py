@@ -37,6 +37,7 @@ class MemoryLedger:
     plans: Sequence[OlderPlan] = ()
     runs: Sequence[int] = ()
     ours: bool = True
+    leaving: Sequence[str] = ()
     events: list[tuple[Level, str, str]] = field(default_factory=list)
 
     async def still_ours(self) -> bool:
@@ -67,7 +68,7 @@ class MemoryLedger:
         self.runs = ()
 
     async def predecessors(self) -> Sequence[str]:
-        return ()
+        return self.leaving
 
     def event(self, level: Level, code: str, message: str) -> None:
         self.events.append((level, code, message))
@@ -98,17 +99,20 @@ class UnitUnderTest:
     task_id: str = field(default_factory=lambda: f"task-{next(_NUMBERS)}-{random.getrandbits(48):012x}")
     epoch: int = 0
 
+    @property
+    def task(self) -> Task:
+        return Task(
+            self.task_id, "p", INSTANCE, "copy", Kind.KAFKA_REPLICATION, TaskConfig(), Desired.RUNNING, self.run_number, 1, 0
+        )
+
     def runner(self, resources: WorkerResources | None = None) -> ReplicationRunner:
         """A new incarnation, not started."""
         instance = InstanceSettings(id=INSTANCE, project_id="p", bootstrap_servers=self.current_servers)
         directory = Directory(lambda wanted: instance if wanted == INSTANCE else None, lambda: self.settings)
         shared = resources or make_worker_resources(directory, Clock(), random.Random(1), self.steps)
         self.epoch += 1
-        task = Task(
-            self.task_id, "p", INSTANCE, "copy", Kind.KAFKA_REPLICATION, TaskConfig(), Desired.RUNNING, self.run_number, 1, 0
-        )
         unit = UnitName(self.direction.value, 1, 0)
-        context = UnitContext(task, unit, 1, self.epoch, f"i{self.epoch}", {}, self.ledger, shared)
+        context = UnitContext(self.task, unit, 1, self.epoch, f"i{self.epoch}", {}, self.ledger, shared)
         return ReplicationRunner(context, self.spec, shared)
 
     @asynccontextmanager

@@ -8,7 +8,7 @@ import asyncio
 import enum
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +36,7 @@ class Action(enum.StrEnum):
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="Id or name.")]
 ActionArgument = Annotated[Action, typer.Argument(metavar="show|set|skip", help="skip: to the end of the log.")]
 WhereArgument = Annotated[list[str] | None, typer.Argument(metavar="TOPIC PARTITION OFFSET", help="As the action needs.")]
+DirectionOption = Annotated[str, typer.Option("--direction", metavar="pull|push", help="Of a two-way replication.")]
 InstanceOption = Annotated[str, typer.Option("--instance", help="Id of the instance, if two have a task of this name.")]
 
 
@@ -53,6 +54,7 @@ def register(app: typer.Typer) -> None:
         task: TaskArgument,
         action: ActionArgument,
         where: WhereArgument = None,
+        direction: DirectionOption = "",
         instance: InstanceOption = "",
         config: ConfigOption = DEFAULT_FILE,
         as_json: JsonOption = False,
@@ -60,22 +62,31 @@ def register(app: typer.Typer) -> None:
         """Show positions, or move single partitions of a paused task: `set TOPIC PARTITION OFFSET`, `skip TOPIC PARTITION`."""
         given = where or []
         if action is Action.SHOW:
-            _print_rows(asyncio.run(_show(config, (task, instance), given[0] if given else "")), as_json=as_json)
+            _print_rows(asyncio.run(_show(config, (task, instance), given[0] if given else "", direction)), as_json=as_json)
             return
-        change = read_change(action, given)
-        moved = asyncio.run(_change(config, (task, instance), change))
-        print(json.dumps(asdict(moved)) if as_json else moved.in_words(f"{change.topic}-{change.partition}"))
+        change, moved = asyncio.run(_change(config, (task, instance), read_change(action, given, direction)))
+        print(json.dumps(asdict(moved)) if as_json else moved.in_words(change.where))
 
 
-def read_change(action: Action, where: Sequence[str]) -> PositionChange:
+def read_change(action: Action, where: Sequence[str], direction: str = "") -> PositionChange:
     """What `set TOPIC PARTITION OFFSET` or `skip TOPIC PARTITION` means; PositionsImpossible for anything else."""
     names = ("TOPIC", "PARTITION", "OFFSET") if action is Action.SET else ("TOPIC", "PARTITION")
     if len(where) != len(names) or not all(text.isascii() and text.isdigit() for text in where[1:]):
         raise PositionsImpossible(f"write: smart-connect positions TASK {action} {' '.join(names)}")
-    return PositionChange(where[0], int(where[1]), int(where[2]) if action is Action.SET else None)
+    return PositionChange(where[0], int(where[1]), int(where[2]) if action is Action.SET else None, direction or None)
 
 
-async def _show(config: Path, which: tuple[str, str], topic: str) -> Sequence[PositionRow]:
+def chosen_direction(task: Task, directions: Sequence[str], wanted: str | None) -> str | None:
+    """The direction that is meant: the one that was named, else the only one, None where the kind of task has none. PositionsImpossible."""
+    if wanted is not None and wanted not in directions:
+        told = f"has the directions {', '.join(directions)}" if directions else "has no directions"
+        raise PositionsImpossible(f"--direction {wanted}: task {task.name} {told}")
+    if wanted is None and len(directions) > 1:
+        raise PositionsImpossible(f"task {task.name} copies both ways: say which with --direction {' or '.join(directions)}")
+    return wanted or next(iter(directions), None)
+
+
+async def _show(config: Path, which: tuple[str, str], topic: str, direction: str) -> Sequence[PositionRow]:
     from smartconnect.engine.job import PositionedJob
 
     async with opened(config) as (settings, registry):
@@ -83,11 +94,14 @@ async def _show(config: Path, which: tuple[str, str], topic: str) -> Sequence[Po
         job = job_of(task, settings, Clock())
         if not isinstance(job, PositionedJob):
             raise PositionsImpossible(f"tasks of the kind {task.kind} keep no positions by partition")
+        if direction:
+            chosen_direction(task, job.directions(task.config), direction)
         rows = await job.positions(task, await registry.secrets(task.id))
-        return [row for row in rows if topic in ("", row.topic)]
+        return [row for row in rows if topic in ("", row.topic) and direction in ("", row.direction)]
 
 
-async def _change(config: Path, which: tuple[str, str], change: PositionChange) -> PositionMoved:
+async def _change(config: Path, which: tuple[str, str], change: PositionChange) -> tuple[PositionChange, PositionMoved]:
+    """The change with its direction, and what it did."""
     from smartconnect.engine.job import PositionedJob
 
     clock = Clock()
@@ -100,9 +114,10 @@ async def _change(config: Path, which: tuple[str, str], change: PositionChange) 
         plan = next((item.plan for item in await registry.wanted() if item.task.id == task.id), None)
         if plan is None:
             raise PositionsImpossible(f"task {task.name} has not run yet: it has no positions")
-        unit = job.unit_of(plan.plan, plan.units_each, change.topic, change.partition)
+        change = replace(change, direction=chosen_direction(task, job.directions(task.config), change.direction))
+        unit = job.unit_of(plan.plan, plan.units_each, change)
         try:
-            return await Hand(registry, task, clock, person()).move(job, job, plan.units_each, change, unit)
+            return change, await Hand(registry, task, clock, person()).move(job, job, plan.units_each, change, unit)
         except Fenced as error:
             raise PositionsImpossible(
                 f"{error}: somebody took the unit meanwhile; see that the task is paused, and try again"
@@ -126,12 +141,15 @@ def _print_rows(rows: Sequence[PositionRow], *, as_json: bool) -> None:
     from smartconnect.cli.output import console
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("TOPIC", "PARTITION", "POSITION", "LOG START", "LOG END", "LAG", "PREPARED", ""):
-        table.add_column(name, justify="left" if name in ("TOPIC", "") else "right")
+    directed = any(row.direction for row in rows)
+    first, last = (("DIRECTION",), ()) if directed else ((), ("PREPARED",))
+    for name in (*first, "TOPIC", "PARTITION", "POSITION", "LOG START", "LOG END", "LAG", *last, ""):
+        table.add_column(name, justify="left" if name in ("TOPIC", "DIRECTION", "") else "right")
     for row in rows:
         lag = None if row.position is None or row.log_end is None else max(0, row.log_end - row.position)
-        numbers = (row.position, row.log_start, row.log_end, lag, row.prepared)
-        table.add_row(row.topic, str(row.partition), *(words.number(value) for value in numbers), _remark(row))
+        numbers = (row.position, row.log_start, row.log_end, lag, *(() if directed else (row.prepared,)))
+        names = (row.direction or "", row.topic) if directed else (row.topic,)
+        table.add_row(*names, str(row.partition), *(words.number(value) for value in numbers), _remark(row))
     if rows:
         console().print(table)
     else:
@@ -140,9 +158,9 @@ def _print_rows(rows: Sequence[PositionRow], *, as_json: bool) -> None:
 
 def _remark(row: PositionRow) -> str:
     if row.foreign:
-        return "[red]written by somebody else[/]"
+        return "[red]written by somebody else[/]" if row.direction is None else "[red]cannot be read[/]"
     if row.log_start is None:
-        return "[yellow]the instance does not have it[/]"
+        return "[yellow]the source does not have it[/]"
     if row.position is not None and row.position < row.log_start:
         return "[red]the log begins behind it[/]"
     return ""

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smartconnect.cli import words
+from smartconnect.cli.progress_topics import partitions_now, topics
 from smartconnect.domain.task import Kind
 
 _BAR_WIDTH: Final = 40
@@ -29,7 +30,12 @@ Progress = Mapping[str, Any]
 def panel(progress: Progress) -> RenderableType:
     """Everything worth seeing while a task runs."""
     parts: list[RenderableType] = [_table(progress)]
-    for title, table in (("Units", _units(progress)), ("Blocked", _blocked(progress)), ("Newest events", _events(progress))):
+    for title, table in (
+        ("Topics", topics(progress)),
+        ("Units", _units(progress)),
+        ("Blocked", _blocked(progress)),
+        ("Newest events", _events(progress)),
+    ):
         if table is not None:
             parts += [Text(f"\n{title}", style="bold"), table]
     return _framed(progress, Group(*parts))
@@ -127,7 +133,7 @@ def _lag(progress: Progress) -> str:
 
 
 def _partitions(progress: Progress) -> str:
-    states = Counter(str(row["state"]) for row in progress["partitions"])
+    states = Counter(str(row["state"]) for row in partitions_now(progress))
     shown, total = sum(states.values()), progress["partitions_total"]
     each = ", ".join(
         f"[red]{count} {name}[/]" if name == "blocked" else f"{count} {name}" for name, count in sorted(states.items())
@@ -165,7 +171,8 @@ def _blocked(progress: Progress) -> Table | None:
     table = Table.grid(padding=(0, 2))
     for row in blocked[:_MOST_BLOCKED]:
         reason = row["reason"]
-        table.add_row(f"  [red]{row['topic']}-{row['partition']}[/]", "" if reason is None else escape(reason["message"]))
+        way = f"{row['direction']} " if row.get("direction") else ""
+        table.add_row(f"  [red]{way}{row['topic']}-{row['partition']}[/]", "" if reason is None else escape(reason["message"]))
     if len(blocked) > _MOST_BLOCKED:
         table.add_row(f"  … and {len(blocked) - _MOST_BLOCKED} more")
     return table

@@ -44,10 +44,9 @@ class Hand:
         """Raises Fenced when somebody else took the unit meanwhile."""
         epoch = await self.registry.take_unit(self.task.id, unit, self.owner)
         moved = await positioned.move_position(await self._context(job, unit, units_each, epoch), change)
-        where = f"{change.topic}-{change.partition}"
         forward = moved.before is not None and moved.after > moved.before
         code = "gap" if forward else "position_set"
-        event = Event(self.clock.now_ms(), Level.WARNING, code, moved.in_words(where), str(unit))
+        event = Event(self.clock.now_ms(), Level.WARNING, code, moved.in_words(change.where), str(unit))
         await self._report(unit, epoch, event, await self._partitions(unit, change, moved))
         await self.registry.add_audit(
             AuditEvent(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class PositionRow:
     """One partition. `position` None: there is none (yet, or any more). `log_start`, `log_end`: what the source has, None if it does not
-    have the partition. `prepared`: objects that the position promises. `foreign`: it was written by somebody else."""
+    have the partition. `prepared`: objects that the position promises. `foreign`: it was written by somebody else, or cannot be read.
+    `direction`: of a kind of task that has some."""
 
     topic: str
     partition: int
@@ -19,15 +20,22 @@ class PositionRow:
     log_end: int | None
     prepared: int = 0
     foreign: bool = False
+    direction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PositionChange:
-    """Where one partition shall go on; `offset` None: at the log's end."""
+    """Where one partition shall go on; `offset` None: at the log's end; `direction`: of a kind of task that has some."""
 
     topic: str
     partition: int
     offset: int | None
+    direction: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Its name for people."""
+        return f"{self.topic}-{self.partition}" + (f" ({self.direction})" if self.direction else "")
 
 
 @dataclass(frozen=True, slots=True)

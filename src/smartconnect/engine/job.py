@@ -111,10 +111,13 @@ class VerifiableJob(Protocol):
 class PositionedJob(Protocol):
     """A kind of task that keeps a position for each partition, which can be shown and moved by hand."""
 
+    def directions(self, config: TaskConfig) -> Sequence[str]:
+        """Those of the task; a partition is told by its direction too where there are several. Empty where the kind has none."""
+
     async def positions(self, task: Task, secrets: Mapping[str, Secret]) -> Sequence[PositionRow]:
         """Reads only; the task may run."""
 
-    def unit_of(self, plan: int, units_each: int, topic: str, partition: int) -> UnitName:
+    def unit_of(self, plan: int, units_each: int, change: PositionChange) -> UnitName:
         """Who owns the partition in this plan."""
 
     async def move_position(self, context: UnitContext, change: PositionChange) -> PositionMoved:

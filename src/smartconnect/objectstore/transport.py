@@ -35,6 +35,8 @@ _KEEP_ALIVE_S: Final = 15
 # The largest control answer is a page of 1000 uploads with keys of 1 KiB.
 _MAX_ANSWER_BYTES: Final = 16 << 20
 _READ_BYTES: Final = 1 << 18
+# A body that moves puts its deadline off so often (in parts of the stall time), not with every window: a timer is dear.
+_STALL_GRAIN: Final = 0.125
 # ValueError: what aiohttp says of an address it cannot use. TimeoutError is an OSError.
 _BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
 
@@ -131,9 +133,16 @@ class Transport:
         try:
             async with asyncio.timeout(timeouts.connect + (out.answer_s if out.blocks is None else timeouts.stall)) as deadline:
                 loop = asyncio.get_running_loop()
+                moved_at = loop.time()
 
                 def progress(left: int) -> None:
-                    deadline.reschedule(loop.time() + (timeouts.stall if left else out.answer_s))
+                    nonlocal moved_at
+                    now = loop.time()
+                    if not left:
+                        deadline.reschedule(now + out.answer_s)
+                    elif now - moved_at > timeouts.stall * _STALL_GRAIN:
+                        moved_at = now
+                        deadline.reschedule(now + timeouts.stall)
 
                 data = out.data if out.blocks is None else BlockBody(out.blocks, progress)
                 async with await self._request(out, data, timeouts) as response:

@@ -1,6 +1,6 @@
-"""Whatever a log holds, `read_committed(source) == read_committed(target)` (kafka-replication.md §15.1): random logs, really compacted, with
-open transactions, copied under every option that decides about batches; and each rule of §3 has decided at least once over all of them
-(but for those that no log of this broker can reach: batches of before 2017, loops, refusals, which have tests of their own).
+"""Whatever a log holds, `read_committed(source) == read_committed(target)` (kafka-replication.md §15.1): random logs, really compacted,
+with open transactions, copied under every option that decides about batches; and each rule of §3 has decided at least once over all of
+them (but for those that no log of this broker can reach: batches of before 2017, loops, refusals, which have tests of their own).
 
 The seed is printed; `SMARTCONNECT_CHAOS_SEED` plays it again. `make chaos` takes new seeds."""
 
@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -133,12 +133,10 @@ async def _round(seed: int, kafka: KafkaCluster, source: KafkaCluster, base: str
     await plain.write_by_hand(1)
     transaction = await asyncio.to_thread(plain.write_open, 0, 4)
     units = [await _unit(variant, logs, kafka, draw) for variant in VARIANTS]
-    for variant, unit in zip(VARIANTS, units, strict=True):
-        await _copy(variant, unit, logs)
+    await _copy_all(units, logs)
     await asyncio.to_thread(transaction.commit_transaction, 60)
     await asyncio.to_thread(plain.write, 0, 5)
-    for variant, unit in zip(VARIANTS, units, strict=True):
-        await _copy(variant, unit, logs)
+    await _copy_all(units, logs)
     print(dict(logs.hits))
     return logs.hits
 
@@ -236,13 +234,18 @@ async def _unit(variant: Variant, logs: Logs, kafka: KafkaCluster, draw: random.
     return UnitUnderTest(kafka.bootstrap_servers, spec, ledger=MemoryLedger(starts_of=starts))
 
 
-async def _copy(variant: Variant, unit: UnitUnderTest, logs: Logs) -> None:
+async def _copy_all(units: Sequence[UnitUnderTest], logs: Logs) -> None:
+    seen = {topic: await read_topic(logs.servers, topic) for topic in units[0].spec.topics}
+    for variant, unit in zip(VARIANTS, units, strict=True):
+        wanted = {topic: _wanted(variant, unit, topic, seen[topic]) for topic in unit.spec.topics}
+        await _copy(variant, unit, wanted, logs)
+
+
+async def _copy(variant: Variant, unit: UnitUnderTest, wanted: Mapping[str, dict[int, list[Content]]], logs: Logs) -> None:
     """One incarnation, until the target is what it should be."""
-    wanted = {topic: await _wanted(variant, unit, topic) for topic in unit.spec.topics}
     async with unit.running() as runner:
-        for topic, partitions in wanted.items():
-            for partition, records in partitions.items():
-                await _eventually_equal(variant, unit, (topic, partition), records)
+        for topic, records in wanted.items():
+            await _eventually_equal(variant, unit, topic, records)
         assert [row.reason for row in runner.progress().partitions if row.reason is not None] == []
         logs.hits.update(_hits(runner))
     assert set(unit.ledger.codes) <= {"target_topic_unfit"}
@@ -254,9 +257,8 @@ def _hits(runner: ReplicationRunner) -> Counter[str]:
     return intake.hits
 
 
-async def _wanted(variant: Variant, unit: UnitUnderTest, topic: str) -> dict[int, list[Content]]:
+def _wanted(variant: Variant, unit: UnitUnderTest, topic: str, seen: dict[int, list[Record]]) -> dict[int, list[Content]]:
     """What the target has to hold: the source's records from the start on, with the times that the variant asks for."""
-    found = await read_topic(unit.spec.peer.bootstrap_servers, topic)
     producers_times = variant.options.timestamps is Timestamps.PRODUCER and topic.endswith(".appended")
     starts = unit.ledger.starts_of
     return {
@@ -265,7 +267,7 @@ async def _wanted(variant: Variant, unit: UnitUnderTest, topic: str) -> dict[int
             for record in records
             if record.offset >= starts.get((topic, partition), 0)
         ]
-        for partition, records in found.items()
+        for partition, records in seen.items()
     }
 
 
@@ -275,21 +277,23 @@ def _with_producers_time(record: Record) -> Content:
     return content(record)._replace(timestamp_ms=int(told))
 
 
-async def _eventually_equal(variant: Variant, unit: UnitUnderTest, tp: tuple[str, int], wanted: list[Content]) -> None:
-    topic, partition = tp
-
+async def _eventually_equal(variant: Variant, unit: UnitUnderTest, topic: str, wanted: dict[int, list[Content]]) -> None:
     async def equal() -> bool:
         read = await read_topic(unit.current_servers, f"{variant.name}.{topic}", client={"check.crcs": "true"})
-        copied = [content(record, {PROVENANCE.decode()}) for record in read.get(partition, [])]
-        assert len(copied) == len(wanted), f"{len(copied)} records, {len(wanted)} wanted"
-        wrong = [number for number, (ours, theirs) in enumerate(zip(wanted, copied, strict=True)) if ours != theirs]
-        assert not wrong, f"record {wrong[0]}: {_short(wanted[wrong[0]])} became {_short(copied[wrong[0]])}"
+        for partition, records in wanted.items():
+            _assert_equal(partition, records, [content(record, {PROVENANCE.decode()}) for record in read.get(partition, [])])
         if variant.provenance:
-            told = [[name for name, _ in record.headers].count(PROVENANCE.decode()) for record in read.get(partition, [])]
-            assert set(told) <= {1}, "each copy says once where it came from"
+            headers = [[name for name, _ in record.headers] for records in read.values() for record in records]
+            assert {names.count(PROVENANCE.decode()) for names in headers} <= {1}, "each copy says once where it came from"
         return True
 
-    await eventually(equal, 60, what=f"{variant.name}: {topic}-{partition} is copied", poll_s=0.2)
+    await eventually(equal, 60, what=f"{variant.name}: {topic} is copied", poll_s=0.2)
+
+
+def _assert_equal(partition: int, wanted: list[Content], copied: list[Content]) -> None:
+    assert len(copied) == len(wanted), f"{len(copied)} records in partition {partition}, {len(wanted)} wanted"
+    for number, (ours, theirs) in enumerate(zip(wanted, copied, strict=True)):
+        assert ours == theirs, f"record {number} of partition {partition}: {_short(ours)} became {_short(theirs)}"
 
 
 def _short(record: Content) -> str:

@@ -151,14 +151,15 @@ async def test_a_source_topic_made_again_while_the_unit_rests_is_copied_from_its
     assert unit.ledger.codes == ["topic_recreated"] * 2
 
 
-async def test_a_source_topic_made_again_before_our_eyes_is_copied_from_its_beginning_once(pair: Pair) -> None:
+@pytest.mark.parametrize("count", [30, 300], ids=["shorter", "longer"])
+async def test_a_source_topic_made_again_before_our_eyes_is_copied_from_its_beginning_once(pair: Pair, count: int) -> None:
     """The new topic is seen by its records before the next look at ids: they are not to be copied twice."""
-    unit = pair.unit(replace(CONTINUE, refresh_interval_s=3))
+    unit = pair.unit(replace(CONTINUE, refresh_interval_s=8))
     await pair.writer.write(100)
     async with unit.running() as runner:
         await caught_up(runner)
         first = [await contents(pair.target, number) for number in (0, 1)]
-        await pair.made_again(30)
+        await pair.made_again(count)
         await pair.writer.write(5)
         for number in (0, 1):
             await eventually_holds(pair.target, [*first[number], *await contents(pair.source, number)], number)

@@ -4,7 +4,6 @@ topics come to rest (kafka-replication.md §15.3, §15.7, §15.11)."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from bisect import bisect_left
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -205,9 +204,8 @@ async def test_mirrormakers_topics_appear_where_they_are_wanted(
         await commit_offsets(source, names.group(), {TopicPartition(topic, 0): OffsetCommit(7)})
 
         async def first(name: str) -> Record | None:
-            with contextlib.suppress(KeyError):
-                return ((await read_topic(here, name)).get(0) or [None])[0]
-            return None
+            records = (await read_topic(here, name)).get(0)
+            return records[0] if records else None
 
         checkpoint = await eventually(lambda: first(f"{alias}.checkpoints.internal"))
         sync = await eventually(lambda: first(f"mm2-offset-syncs.{alias}.internal"))

@@ -183,7 +183,7 @@ async def test_a_body_that_makes_no_progress_is_given_up(impatient: ObjectStore,
 
 
 async def test_a_slow_body_that_makes_progress_is_waited_for(s3: S3Server, proxy: S3Proxy, bucket: str) -> None:
-    patience = Timeouts(connect=2.0, stall=0.5, answer=20.0)
+    patience = Timeouts(connect=2.0, stall=1.0, answer=20.0)
     async with client(s3, proxy.endpoint, bucket, timeouts=patience) as store:
         upload_id = await store.create_upload(KEY, {})
         drip = proxy.drip_request(Operation.UPLOAD_PART, 16e6)

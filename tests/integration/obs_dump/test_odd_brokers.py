@@ -27,15 +27,14 @@ from tests.support.records import Record, RecordWriter, read_topic
 from tests.support.s3_operations import Operation
 from tests.support.s3_proxy import S3Proxy
 from tests.support.service import Service, ServiceOptions, running_service
-from tests.support.services import Names, shared
+from tests.support.services import shared
 from tests.support.topics import create_topic
 from tests.support.waiting import eventually
 
 METADATA_MAX = 500
 """Two entries of a short topic, one of a middling one, none of a long one."""
-PROPERTIES = {
-    "offset.metadata.max.bytes": str(METADATA_MAX),
-    "log.cleaner.backoff.ms": "100",
+PROPERTIES = {"offset.metadata.max.bytes": str(METADATA_MAX), "log.cleaner.backoff.ms": "100"}
+FORGETFUL = {
     "offsets.retention.minutes": "1",
     "offsets.retention.check.interval.ms": "1000",
     "transactional.id.expiration.ms": "5000",
@@ -134,17 +133,23 @@ async def test_a_compacted_topic_is_dumped_as_it_is_and_verified_to_the_last_byt
 
 
 @pytest.mark.long
-async def test_a_paused_dump_keeps_its_positions_longer_than_the_broker_would(
-    service: Service, odd: KafkaCluster, s3: S3Server, bucket: str, names: Names
-) -> None:
-    await create_topic(odd.bootstrap_servers, "kept", partitions=2)
-    writer = RecordWriter(odd.bootstrap_servers, "kept", 2)
+async def test_a_paused_dump_keeps_its_positions_longer_than_the_broker_would(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    async with (
+        kafka_cluster(KafkaOptions(properties=FORGETFUL)) as forgetful,
+        running_service(tmp_path, ServiceOptions(forgetful.bootstrap_servers, s3)) as service,
+    ):
+        await _pause_until_others_are_forgotten(service, forgetful, s3, bucket)
+
+
+async def _pause_until_others_are_forgotten(service: Service, forgetful: KafkaCluster, s3: S3Server, bucket: str) -> None:
+    await create_topic(forgetful.bootstrap_servers, "kept", partitions=2)
+    writer = RecordWriter(forgetful.bootstrap_servers, "kept", 2)
     dump = await service.create_dump("kept-dump", bucket, topics="kept", flush_size=100)
     await writer.write(250)
     await has_read(dump, 500)
     await dump.drained()
-    admin = AdminClient({"bootstrap.servers": odd.bootstrap_servers})
-    ours, forgotten = f"smartconnect.{dump.id}.r1", names.group()
+    admin = AdminClient({"bootstrap.servers": forgetful.bootstrap_servers})
+    ours, forgotten = f"smartconnect.{dump.id}.r1", "forgotten"
     offsets = [TopicPartition("kept", partition, 1) for partition in (0, 1)]
     for future in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(forgotten, offsets)]).values():
         await asyncio.to_thread(future.result, 30)

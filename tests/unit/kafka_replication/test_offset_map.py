@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from smartconnect.domain.errors import MalformedData
 from smartconnect.jobs.kafka_replication import offset_map as module
 from smartconnect.jobs.kafka_replication.map_budget import MapBudget
-from smartconnect.jobs.kafka_replication.offset_map import OffsetMap, settle_chunks
+from smartconnect.jobs.kafka_replication.offset_map import OffsetMap, moved_map, settle_chunks
 from smartconnect.jobs.kafka_replication.position_codec import MapRun, StoredPosition, encode_chunk
 
 Step = tuple[int, int, int]
@@ -316,3 +316,25 @@ def test_a_sealed_run_costs_less_than_twelve_bytes_of_memory(monkeypatch: pytest
     monkeypatch.setattr(module, "RUNS_OF_CHUNK", 64)
     model = model_of([(0, 1, 300)] * 6400)
     assert model.map.nbytes / (64 * 99) < 12
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 1.0, 1.5])
+def test_a_position_moved_by_hand_keeps_a_map_that_is_never_later(share: float) -> None:
+    model = model_of([(1, 1, 2)] * (RUNS_OF_CHUNK * 5))
+    model.commit()
+    position = StoredPosition(1, None, model.source, -1, None, model.target, 0, model.stored_runs)
+    offset = int(model.source * share)
+    runs, changes = moved_map(position, settle_chunks(position, model.store.items()), offset)
+    store = {**model.store, **changes}
+    moved = StoredPosition(1, None, offset, -1, None, model.target, 0, runs)
+    left = {first: value for first, value in store.items() if value is not None}
+    found = OffsetMap.stored(moved, settle_chunks(moved, left.items()))
+    for source in range(min(offset, model.source)):
+        translated, right = found.translate(source), model.expected(source)
+        assert translated is not None and right is not None and (translated == right or right >= (model.expected(offset) or 0))
+    found.add(offset, offset + 9, model.target + 5)
+    assert found.translate(offset) == model.target + 5
+
+
+def test_a_position_moved_by_hand_stays_without_a_map() -> None:
+    assert moved_map(StoredPosition(1, None, 50, -1, None, 60, 0), [], 10) == ((), {})

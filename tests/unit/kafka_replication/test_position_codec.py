@@ -16,6 +16,7 @@ from smartconnect.jobs.kafka_replication.position_codec import (
     MapRun,
     PositionKey,
     StoredPosition,
+    chunk_extent,
     decode_chunk,
     decode_mark,
     decode_position,
@@ -23,6 +24,8 @@ from smartconnect.jobs.kafka_replication.position_codec import (
     encode_mark,
     encode_position,
     parse_key,
+    put_runs,
+    take_runs,
 )
 from smartconnect.kafka.types import TopicPartition
 
@@ -141,23 +144,28 @@ def test_a_position_of_a_newer_version_is_refused_by_its_version() -> None:
         decode_position(b"\x01\x80" + value[2:])
 
 
-@pytest.mark.parametrize(
-    "runs",
-    [
-        [(0, 0, 0)],
-        [(LARGEST, 0, 1)],
-        [(0, LARGEST, 1)],
-        [(5, 5, 1), (LARGEST, 0, LARGEST)],
-    ],
-)
+@pytest.mark.parametrize("runs", [[(0, 0, 0)], [(LARGEST, 0, 1)], [(0, LARGEST, 1)], [(5, 5, 1), (LARGEST, 0, LARGEST)]])
 def test_impossible_runs_are_refused(runs: list[tuple[int, int, int]]) -> None:
-    value = bytearray(b"\x01\x00")
-    put_number(value, len(runs))
-    for run in runs:
-        for number in run:
-            put_number(value, number)
-    with pytest.raises(MalformedData):
-        decode_chunk(bytes(value))
+    value = bytearray()
+    for number in (len(runs), *(number for run in runs for number in run)):
+        put_number(value, number)
+    with pytest.raises(MalformedData, match="impossible"):
+        take_runs(ValueReader(bytes(value)))
+
+
+@given(run_lists().filter(bool))
+def test_a_chunk_that_holds_something_else_than_it_announces_is_refused(runs: tuple[MapRun, ...]) -> None:
+    value = encode_chunk(runs, thinned=False)
+    last = runs[-1]
+    assert chunk_extent(value) == (runs[0].source, runs[0].target, last.source + last.length, last.target + last.length)
+    body = bytearray()
+    put_runs(body, runs)
+    other = bytearray()
+    put_runs(other, [*runs[:-1], last._replace(length=last.length + 1)])
+    empty = b"\0"
+    for damaged in (bytes(other), empty):
+        with pytest.raises(MalformedData, match="announces"):
+            decode_chunk(value[: -len(body)] + damaged)
 
 
 def test_a_map_that_reaches_beyond_its_position_is_refused() -> None:
@@ -169,16 +177,16 @@ def test_a_map_that_reaches_beyond_its_position_is_refused() -> None:
 
 
 def test_a_map_that_announces_more_runs_than_bytes_is_refused_before_it_is_read() -> None:
-    value = bytearray(b"\x01\x00")
+    value = bytearray()
     put_number(value, 2**40)
     with pytest.raises(MalformedData, match="announces more"):
-        decode_chunk(bytes(value))
+        take_runs(ValueReader(bytes(value)))
 
 
 def test_a_full_map_costs_a_few_bytes_per_run() -> None:
     """Runs as commits make them: one marker between, some hundred records each."""
     runs = tuple(MapRun(10**12 + 300 * number, 10**12 + 301 * number, 300) for number in range(64))
-    assert len(encode_chunk(runs, thinned=False)) < 64 * 4 + 20
+    assert len(encode_chunk(runs, thinned=False)) < 64 * 4 + 40
 
 
 @given(st.integers(0, LARGEST), st.text(st.characters(exclude_categories=["Cs"]), max_size=50))

@@ -22,7 +22,7 @@ from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
 from smartconnect.jobs.kafka_replication.position_writer import PositionWriter
 
 _MOST_BYTES = 64 << 20
-_SKIPPED_COMMIT_S = 30.0
+_LONGEST_SKIP_S = 30.0
 
 
 class Committer:
@@ -36,6 +36,8 @@ class Committer:
         self._pace = Pace(inc.spec.options, inc.clock.monotonic)
         self._touched: dict[Partition, None] = {}
         self._skipped_since: float | None = None
+        spec = inc.spec
+        self._skips_wait_s = min(_LONGEST_SKIP_S, spec.options.group_sync_interval_s) if spec.sync_offsets else _LONGEST_SKIP_S
         self._hurry = False
         self._ended = asyncio.Event()
         self.catching_up = False
@@ -149,11 +151,12 @@ class Committer:
 
     def _position_of(self, partition: Partition) -> StoredPosition:
         link = partition.link
+        partition.landed_before = partition.landed
         fresh = StoredPosition(
             owner_epoch=self._inc.context.epoch,
             source_topic_id=link.source_topic_id,
             next_source=partition.acked,
-            source_leader_epoch=partition.leader_epoch,
+            source_leader_epoch=partition.acked_epoch,
             target_topic_id=link.target_topic_id,
             next_target=partition.target_next,
             committed_at=self._clock.now_ms(),
@@ -164,4 +167,4 @@ class Committer:
     def _skips_are_due(self) -> bool:
         if not self._touched or self._skipped_since is None:
             return False
-        return self._hurry or self._clock.monotonic() - self._skipped_since >= _SKIPPED_COMMIT_S
+        return self._hurry or self._clock.monotonic() - self._skipped_since >= self._skips_wait_s

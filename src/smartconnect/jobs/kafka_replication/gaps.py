@@ -142,7 +142,7 @@ class Gaps:
     def _land(self, partition: Partition, jump: Jump, offset: int) -> None:
         partition.jump = None
         partition.read = partition.acked = offset
-        partition.leader_epoch = -1
+        partition.leader_epoch = partition.acked_epoch = -1
         partition.selected = True
         elsewhere = False
         if jump.link is not None:

@@ -62,8 +62,6 @@ class Intake:
             if partition.rewinds != rewinds:
                 return  # the target refused an earlier batch meanwhile: all behind it is fetched again
             await self._do(partition, group, records, hold)
-        if rows:
-            partition.leader_epoch = rows[-1].leader_epoch
         if damage is not None:
             raise Damaged(damage)
 
@@ -81,6 +79,7 @@ class Intake:
     async def _do(self, partition: Partition, group: Group, records: memoryview, hold: Hold) -> None:
         if group.fate is Fate.SKIP:
             self._inc.counters["records_skipped"] += sum(row.count for row in group.rows if row.kind is Kind.DATA)
+            partition.leader_epoch = group.rows[-1].leader_epoch
             partition.skip_to(group.next_offset)
         elif group.fate is Fate.FORWARD:
             self._forward(partition, group.rows, records, hold)
@@ -105,6 +104,7 @@ class Intake:
                 row.last_offset + 1,
                 row.max_timestamp,
                 ((row.base_offset, row.count, 0),),
+                leader_epoch=row.leader_epoch,
             )
             self._launch(partition, flight, records[start:end])
         self._inc.counters["batches_passed"] += len(rows)
@@ -146,12 +146,13 @@ class Intake:
             max(row.max_timestamp for row in group.rows),
             batch.stretches,
             rewritten=True,
+            leader_epoch=group.rows[-1].leader_epoch,
         )
 
     def _launch(self, partition: Partition, flight: Flight, data: memoryview | bytearray) -> None:
         partition.flights.append(flight)
         partition.nbytes_in_air += flight.nbytes
-        partition.read = flight.next
+        partition.read, partition.leader_epoch = flight.next, flight.leader_epoch
         self.records += flight.count
         self.nbytes += flight.nbytes
         self._outbox.put(flight, data)

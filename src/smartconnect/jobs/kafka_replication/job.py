@@ -4,25 +4,34 @@ engine. Each method only says which module does it."""
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Final
 
+from fastcrc import crc32
+
 from smartconnect.domain.clock import Clock
-from smartconnect.domain.kafka_replication_spec import ReplicationSpec
-from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName
+from smartconnect.domain.kafka_replication_spec import Direction, ReplicationSpec
+from smartconnect.domain.planning import PlanLayout, Planned, Start, UnitName, unit_index
+from smartconnect.domain.positions import PositionChange, PositionMoved, PositionRow
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, Task, TaskConfig
+from smartconnect.domain.verification import Finding, NotVerifiable, VerifyRequest, VerifyResult, VerifySubject
 from smartconnect.engine.job import ParsedRequest, Resolved
 from smartconnect.engine.unit import UnitContext, UnitRunner
 from smartconnect.jobs.clusters import open_cluster
 from smartconnect.jobs.kafka_replication import checks, conflicts, peers, planning, presentation, request, resolving, upkeep
 from smartconnect.jobs.kafka_replication.environment import Directory, WorkerResources, make_worker_resources
+from smartconnect.jobs.kafka_replication.naming import Naming
 from smartconnect.jobs.kafka_replication.peers import peer_connection, require_instance
+from smartconnect.jobs.kafka_replication.position_store import PositionStore
 from smartconnect.jobs.kafka_replication.runner import ReplicationRunner
 from smartconnect.jobs.kafka_replication.steps import JsonStepLog, NullStepLog
+from smartconnect.jobs.kafka_replication.topic_view import TopicView, view_options
+from smartconnect.jobs.kafka_replication.verify.sides import Way
+from smartconnect.jobs.kafka_replication.verify.verifier import Verifier
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.timing import Timing
 
@@ -102,6 +111,49 @@ class KafkaReplicationJob:
     async def clean_task(self, task: Task, secrets: Mapping[str, Secret], units: Sequence[UnitName]) -> None:
         """Each direction's unit 0 has removed all that belongs to the task."""
 
+    # For the command line
+
+    async def verify(self, subject: VerifySubject, request: VerifyRequest, result: VerifyResult) -> AsyncGenerator[Finding]:
+        if request.since_ms is not None or request.deep:
+            raise NotVerifiable(
+                "--since and --deep are for dumps; every record of a replication is compared, or the --last of them"
+            )
+        task, spec = subject.task, self._spec(subject.task.config, subject.secrets)
+        result.must_prove = True
+        async with self._both(task.instance_id, spec, "verify", _CHECK_TIMING) as (current, peer):
+            for direction in spec.directions:
+                source, target = _ends(direction, current, peer)
+                starts = {(topic, number): at for (way, topic, number), at in subject.starts.items() if way == direction}
+                way = Way(task, spec, direction, source, target, starts)
+                async with aclosing(Verifier(way, request, result).run()) as findings:
+                    async for finding in findings:
+                        yield finding
+        if not result.partitions:
+            raise NotVerifiable("the task copies no such topic" if request.topic else "the task has no partition yet")
+
+    def directions(self, config: TaskConfig) -> Sequence[str]:
+        return [direction.value for direction in request.directions_of(config)]
+
+    async def positions(self, task: Task, secrets: Mapping[str, Secret]) -> Sequence[PositionRow]:
+        spec = self._spec(task.config, secrets)
+        rows: list[PositionRow] = []
+        async with self._both(task.instance_id, spec, "positions", _CHECK_TIMING) as (current, peer):
+            ours, theirs = await current.metadata([]), await peer.metadata([])
+            for direction in spec.directions:
+                source, target = _ends(direction, current, peer)
+                naming = Naming(spec, direction, same_cluster=ours.cluster_id == theirs.cluster_id)
+                view = TopicView(source, target, naming, view_options(spec, direction, task.id, lambda tp: True))
+                store = PositionStore(target, task.id, task.run, direction)
+                rows += await upkeep.show(source, store, await view.look(), direction)
+        return rows
+
+    def unit_of(self, plan: int, units_each: int, change: PositionChange) -> UnitName:
+        assert change.direction is not None
+        return UnitName(change.direction, plan, unit_index(crc32.iscsi(change.topic.encode()), change.partition, units_each))
+
+    async def move_position(self, context: UnitContext, change: PositionChange) -> PositionMoved:
+        return await upkeep.move(context, self._spec_of(context), _resources(context), change)
+
     # Small parts
 
     def _spec(self, config: TaskConfig, secrets: Mapping[str, Secret]) -> ReplicationSpec:
@@ -122,6 +174,11 @@ class KafkaReplicationJob:
             for cluster in both:
                 await stack.enter_async_context(cluster)
             yield both[0], both[1]
+
+
+def _ends(direction: Direction, current: Cluster, peer: Cluster) -> tuple[Cluster, Cluster]:
+    """(source, target)."""
+    return (peer, current) if direction is Direction.PULL else (current, peer)
 
 
 def _resources(context: UnitContext) -> WorkerResources:

@@ -4,7 +4,7 @@ partitions know; the rows of the partitions are made only when somebody wants to
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, overload
 
 from smartconnect.domain.clock import Clock
@@ -25,7 +25,8 @@ _CATCHING_UP_MS: Final = 10_000
 
 
 class Meter:
-    """One incarnation's. `begin` when the positions are known, `started` when fetching may begin, `tick` in every round of the loop."""
+    """One incarnation's. `begin` when the positions are known, `started` when fetching may begin, `tick` in every round of the loop.
+    `catching_up`: some partition lags by more than 10 s, rarer commits cost less then."""
 
     def __init__(self, context: UnitContext, clock: Clock) -> None:
         self._context, self._clock = context, clock
@@ -38,13 +39,15 @@ class Meter:
         self._pace: deque[tuple[float, int]] = deque()
         self._remaining = 0
         self._held_since: dict[Partition, float] = {}
+        self._held_back: Callable[[Partition], int] = lambda partition: 0
         self.records_out = 0
         self.bytes_out = 0
+        self.catching_up = False
 
-    async def begin(self, roster: Roster, intake: Intake, inc: Incarnation) -> None:
-        """Continue the counters of earlier owners."""
+    async def begin(self, roster: Roster, intake: Intake, inc: Incarnation, held_back: Callable[[Partition], int]) -> None:
+        """Continue the counters of earlier owners. `held_back`: records of a partition that an open transaction hides now."""
         self._base = Counter(await self._context.ledger.counters())
-        self._roster, self._intake, self._inc = roster, intake, inc
+        self._roster, self._intake, self._inc, self._held_back = roster, intake, inc, held_back
 
     async def see_ends(self, partitions: Sequence[Partition]) -> None:
         """Where the source ends now, for partitions that are taken up: without it their lag is not known before their first record, and
@@ -73,12 +76,14 @@ class Meter:
         assert self._roster is not None
         done = total = 0
         for partition in self._roster.partitions.values():
-            partition.ends.durable(_reached(partition))
+            partition.ends.durable(partition.reached)
+            partition.held_back = self._held_back(partition)
             self._watch_held(partition, now)
             if partition.initial_end is not None and partition.start_offset is not None and partition.selected:
                 length = max(0, partition.initial_end - partition.start_offset)
                 total += length
-                done += min(length, max(0, _reached(partition) - partition.start_offset))
+                done += min(length, max(0, partition.reached - partition.start_offset))
+        self.catching_up = self._lags_far()
         self._pace.append((now, done))
         while now - self._pace[0][0] > _ETA_WINDOW_S:
             self._pace.popleft()
@@ -88,13 +93,6 @@ class Meter:
                 self._enter(REPLICATING)
             else:
                 self._percent = max(self._percent or 0.0, min(99.9, round(100 * done / total, 1)))
-
-    @property
-    def catching_up(self) -> bool:
-        """Some partition lags by more than 10 s: rarer commits cost less."""
-        assert self._roster is not None
-        now = self._clock.now_ms()
-        return any(p.ends.lag_ms(_reached(p), now) > _CATCHING_UP_MS for p in self._roster.partitions.values() if p.wants_fetch)
 
     def progress(self) -> Progress:
         counters = self._base.copy()
@@ -108,7 +106,7 @@ class Meter:
             counters.update(self._inc.counters)
         partitions = list(self._roster.partitions.values()) if self._roster is not None else []
         selected = [partition for partition in partitions if partition.selected]
-        lags = [partition.ends.lag(_reached(partition)) for partition in selected]
+        lags = [partition.ends.lag(partition.reached) for partition in selected]
         now, started = self._clock.now_ms(), self._phase != STARTING
         return Progress(
             phase=self._phase,
@@ -117,13 +115,18 @@ class Meter:
             eta_ms=self._eta_ms(),
             counters=dict(counters),
             lag_records=_sum_known(lags) if started else None,
-            lag_ms=max((p.ends.lag_ms(_reached(p), now) for p in selected), default=0) if started else None,
+            lag_ms=max((p.ends.lag_ms(p.reached, now) for p in selected), default=0) if started else None,
             partitions=PartitionRows(partitions, self._context.unit.prefix, now),
-            partitions_version=sum(_reached(p) + (p.ends.end or 0) for p in partitions),
+            partitions_version=sum(p.reached + (p.ends.end or 0) for p in partitions),
             blocked_version=sum(hash(partition.tp) for partition in partitions if partition.blocked is not None),
             direction=self._context.unit.prefix,
-            reason=_blocked(partitions),
+            reason=_blocked(partitions, self._roster.troubles.values() if self._roster is not None else ()),
         )
+
+    def _lags_far(self) -> bool:
+        assert self._roster is not None
+        now = self._clock.now_ms()
+        return any(p.ends.lag_ms(p.reached, now) > _CATCHING_UP_MS for p in self._roster.partitions.values() if p.wants_fetch)
 
     def _enter(self, phase: str) -> None:
         self._phase, self._phase_started, self._percent = phase, self._clock.now_ms(), None
@@ -151,14 +154,10 @@ class Meter:
             )
 
 
-def _reached(partition: Partition) -> int:
-    """Durable on the target: the committed position, or where the partition began."""
-    return partition.position if partition.position is not None else (partition.start_offset or 0)
-
-
-def _blocked(partitions: Sequence[Partition]) -> Reason | None:
-    """What the unit as a whole says while some of its partitions stand still."""
-    reasons = [partition.blocked for partition in partitions if partition.blocked is not None]
+def _blocked(partitions: Sequence[Partition], troubles: Iterable[Reason]) -> Reason | None:
+    """What the unit as a whole says while some of its partitions stand still, or topics have none yet because of a trouble."""
+    alone = [partition.blocked for partition in partitions if partition.blocked is not None]
+    reasons = list({id(reason): reason for reason in (*alone, *troubles)}.values())
     if not reasons:
         return None
     first = min(reasons, key=lambda reason: reason.since)
@@ -191,7 +190,7 @@ class PartitionRows(Sequence[PartitionProgress]):
         return self._row(self._partitions[index])
 
     def _row(self, partition: Partition) -> PartitionProgress:
-        reached = _reached(partition)
+        reached = partition.reached
         return PartitionProgress(
             topic=partition.tp.topic,
             partition=partition.tp.partition,
@@ -217,4 +216,4 @@ def _state(partition: Partition) -> PartitionState:
         return PartitionState.BLOCKED
     if not partition.selected:
         return PartitionState.UNASSIGNED
-    return PartitionState.MOVING if partition.ends.lag(_reached(partition)) else PartitionState.IDLE
+    return PartitionState.MOVING if partition.ends.lag(partition.reached) else PartitionState.IDLE

@@ -22,6 +22,7 @@ from smartconnect.jobs.kafka_replication.position_codec import (
     RUNS_OF_CHUNK,
     MapRun,
     StoredPosition,
+    chunk_extent,
     decode_chunk,
     encode_chunk,
 )
@@ -131,7 +132,7 @@ class OffsetMap:
     def forget_before(self, target_start: int) -> None:
         """The target begins at `target_start` now: chunks that only tell about what lies before are of no use."""
         count = 0
-        while count + 1 < len(self._chunks) and self._region(count + 1)[0][0].target <= target_start:
+        while count + 1 < len(self._chunks) and chunk_extent(self._chunks[count + 1]).target <= target_start:
             count += 1
         self._remove(0, count, false=False)
 
@@ -259,19 +260,19 @@ class OffsetMap:
 
 def settle_chunks(position: StoredPosition, chunks: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     """The stored chunks of a map in order. One that was thinned into another and is only not removed yet gets an empty value. MalformedData
-    where they do not fit together, or to the position. Decodes all of them: for a thread where there are many."""
+    where they do not fit together, or to the position. Looks at every one: for a thread where there are many."""
     found: list[tuple[int, bytes]] = []
     following = position.runs[0] if position.runs else MapRun(position.next_source, position.next_target, 1)
     source = target = 0
     for first, value in sorted(chunks):
-        runs = decode_chunk(value)[0]
-        if runs[0].source != first or _source_end(runs) > following.source or _target_end(runs) > following.target:
+        extent = chunk_extent(value)
+        if extent.source != first or extent.source_end > following.source or extent.target_end > following.target:
             raise MalformedData(f"the stored offset map has a chunk at {first} that is not part of it")
-        if first < source or runs[0].target < target:
+        if first < source or extent.target < target:
             found.append((first, b""))
             continue
         found.append((first, value))
-        source, target = _source_end(runs), _target_end(runs)
+        source, target = extent.source_end, extent.target_end
     return found
 
 
@@ -302,11 +303,3 @@ def _before_source(runs: Iterable[MapRun], end: int) -> list[MapRun]:
 
 def _before_target(runs: Iterable[MapRun], end: int) -> list[MapRun]:
     return [run._replace(length=min(run.length, end - run.target)) for run in runs if run.target < end]
-
-
-def _source_end(runs: tuple[MapRun, ...]) -> int:
-    return runs[-1].source + runs[-1].length
-
-
-def _target_end(runs: tuple[MapRun, ...]) -> int:
-    return runs[-1].target + runs[-1].length

@@ -84,6 +84,7 @@ class Flight:
     max_timestamp: int = 0
     stretches: tuple[tuple[int, int, int], ...] = ()
     rewritten: bool = False
+    leader_epoch: int = -1
     done: asyncio.Future[int] | None = None
 
 
@@ -104,7 +105,8 @@ class Partition:
     `blocked` stops this partition alone; with `retry_at` it is tried again by itself. `rewrite`: source offset of a batch that the target
     refused as it was: it is decoded once.
     `left_out`: source offsets of records that the target refuses and `on_rejected_record` leaves out; `clamps`: their timestamps are.
-    `rewinds` counts: who has waited for something sees whether what it holds is still the next."""
+    `landed` counts flights that are on the target, `landed_before` those in the position being committed, `landed_committed` those in the
+    committed one. `rewinds` counts: who has waited for something sees whether what it holds is still the next."""
 
     link: Link
     lane: Lane
@@ -113,12 +115,16 @@ class Partition:
     position: int | None = None
     stored: StoredPosition | None = None
     leader_epoch: int = -1
+    acked_epoch: int = -1
     target_next: int = -1
     selected: bool = True
     fetching: bool = False
     resting: bool = False
     flights: deque[Flight] = field(default_factory=deque)
     nbytes_in_air: int = 0
+    landed: int = 0
+    landed_before: int = 0
+    landed_committed: int = 0
     jump: Jump | None = None
     map: OffsetMap | None = None
     rewrite: int | None = None
@@ -133,6 +139,7 @@ class Partition:
     records: int = 0
     nbytes: int = 0
     blocked: Reason | None = None
+    told: str | None = None
     retry_at: float | None = None
     retries: int = 0
     rewinds: int = 0
@@ -141,6 +148,14 @@ class Partition:
     def tp(self) -> TopicPartition:
         """The source partition."""
         return self.link.source
+
+    @property
+    def reached(self) -> int:
+        """Up to here everything is durable on the target or needs no copying: with no data behind the position, what was skipped since
+        counts although it is committed only with the next data."""
+        if self.landed == self.landed_committed and not self.flights:
+            return self.acked
+        return self.position if self.position is not None else (self.start_offset or 0)
 
     @property
     def wants_fetch(self) -> bool:
@@ -152,11 +167,11 @@ class Partition:
         if self.flights:
             self.flights[-1].next = offset
         else:
-            self.acked = offset
+            self.acked, self.acked_epoch = offset, self.leader_epoch
 
     def rewind(self) -> None:
         """Look again at everything that is not on the target. Nothing of it may be on its way."""
         self.rewinds += 1
         self.flights.clear()
         self.nbytes_in_air = 0
-        self.read = self.acked
+        self.read, self.leader_epoch = self.acked, self.acked_epoch

@@ -143,22 +143,45 @@ def decode_position(value: bytes | memoryview) -> StoredPosition:
     return StoredPosition(owner, source_id, next_source, leader_epoch - 1, target_id, next_target - 1, committed_at, runs)
 
 
+class Extent(NamedTuple):
+    """What a chunk covers: from the beginning of its first run to the end of its last, in source and target offsets."""
+
+    source: int
+    target: int
+    source_end: int
+    target_end: int
+
+
 def encode_chunk(runs: Sequence[MapRun], *, thinned: bool) -> bytes:
-    """The value of an `m/` record. `thinned`: runs between these were left out."""
+    """The value of an `m/` record: its extent, then its runs. `thinned`: runs between these were left out."""
     out = bytearray((VERSION, _THINNED if thinned else 0))
+    first, last = runs[0], runs[-1]
+    for number in (first.source, first.target, last.source + last.length - first.source, last.target + last.length - first.target):
+        put_number(out, number)
     put_runs(out, runs)
     return bytes(out)
 
 
+def chunk_extent(value: bytes | memoryview) -> Extent:
+    """Without decoding the runs, of which there may be millions. MalformedData."""
+    return _opened_chunk(value)[2]
+
+
 def decode_chunk(value: bytes | memoryview) -> tuple[tuple[MapRun, ...], bool]:
-    """(runs, thinned). MalformedData; also for a chunk without runs."""
-    reader = ValueReader(value)
-    thinned = _opened(reader, _THINNED) == _THINNED
+    """(runs, thinned). MalformedData; also where the runs are not those of the extent."""
+    reader, thinned, extent = _opened_chunk(value)
     runs = take_runs(reader)
     reader.end()
-    if not runs:
-        raise MalformedData("a stored chunk of an offset map is empty")
+    if not runs or extent != (runs[0].source, runs[0].target, runs[-1].source + runs[-1].length, runs[-1].target + runs[-1].length):
+        raise MalformedData("a stored chunk of an offset map does not hold what it announces")
     return runs, thinned
+
+
+def _opened_chunk(value: bytes | memoryview) -> tuple[ValueReader, bool, Extent]:
+    reader = ValueReader(value)
+    thinned = _opened(reader, _THINNED) == _THINNED
+    source, target = reader.number(), reader.number()
+    return reader, thinned, Extent(source, target, source + reader.number(), target + reader.number())
 
 
 @dataclass(frozen=True, slots=True)

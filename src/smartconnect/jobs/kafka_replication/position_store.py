@@ -31,6 +31,8 @@ from smartconnect.jobs.kafka_replication.position_codec import (
 )
 from smartconnect.jobs.kafka_replication.positions_topic import LARGEST_BATCH
 from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.errors import BrokerRefused
 from smartconnect.kafka.log_scan import log_bounds, scan
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import Codec
@@ -87,6 +89,15 @@ class PositionStore:
         found = await asyncio.to_thread(_positions_of, log)
         found.newest_run = newest[0]
         return found
+
+    async def read_if_any(self, mine: Callable[[TopicPartition], bool]) -> Positions:
+        """The same beside a running task, for a look only: what is committed now; nothing where the topic was never made."""
+        try:
+            return await self.read(mine)
+        except BrokerRefused as refused:
+            if refused.kafka_code is not KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
+                raise
+            return Positions()
 
     async def _scan(self, wants: Callable[[PositionKey], bool]) -> CommittedLog:
         def wanted(raw: bytes) -> bool:

@@ -40,12 +40,13 @@ class Changes(NamedTuple):
 
 
 class Roster:
-    """All partitions of one incarnation, by source."""
+    """All partitions of one incarnation, by source. `troubles`: topics that cannot be copied now; those that could not be from the
+    beginning have no partitions here."""
 
     def __init__(self, inc: Incarnation, known: Known) -> None:
         self._inc, self._known = inc, known
         self.partitions: dict[TopicPartition, Partition] = {}
-        self._blocked_topics: dict[str, str] = {}
+        self.troubles: dict[str, Reason] = {}
         self._looked = False
 
     async def take(self, seen: Seen) -> Changes:
@@ -75,9 +76,10 @@ class Roster:
         return changes
 
     def block(self, partition: Partition, code: str, message: str) -> None:
-        """Stop one partition until somebody acts or the cause is gone; the others go on."""
-        if partition.blocked is None or partition.blocked.code != code:
+        """Stop one partition until somebody acts or the cause is gone; the others go on. Told once, however often it is tried in vain."""
+        if partition.told != code:
             self._inc.context.ledger.event(Level.ERROR, code, message)
+            partition.told = code
         partition.blocked = Reason(code, message, since=self._inc.clock.now_ms())
 
     async def earliest(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -86,17 +88,17 @@ class Roster:
         return {tp: listed.offset for tp, listed in found.items() if listed.error is None and listed.offset >= 0}
 
     def _follow_troubles(self, seen: Seen) -> None:
-        """Topics that cannot be copied: their partitions stand still, and go on when the cause is gone."""
+        """Topics that cannot be copied: their partitions stand still, and go on when the cause is gone. Unit 0 has told of them."""
+        before, self.troubles = self.troubles, {}
+        for topic, trouble in seen.troubles.items():
+            known = before.get(topic)
+            if known is None or known.code != trouble.code:
+                known = Reason(trouble.code, trouble.message, since=self._inc.clock.now_ms())
+            self.troubles[topic] = known
         for partition in self.partitions.values():
             topic = partition.tp.topic
-            trouble = seen.troubles.get(topic)
-            if trouble is not None:
-                self.block(partition, trouble.code, trouble.message)
-                self._blocked_topics[topic] = trouble.code
-            elif partition.blocked is not None and partition.blocked.code == self._blocked_topics.get(topic):
-                partition.blocked = None
-        for topic in self._blocked_topics.keys() - seen.troubles.keys():
-            del self._blocked_topics[topic]
+            if partition.blocked is None or partition.blocked is before.get(topic):  # what blocks it for itself stays
+                partition.blocked = self.troubles.get(topic)
 
     async def _begin(self, links: list[Link]) -> list[Partition]:
         known = self._known
@@ -128,6 +130,7 @@ class Roster:
             position=offset,
             stored=stored,
             leader_epoch=stored.source_leader_epoch,
+            acked_epoch=stored.source_leader_epoch,
             target_next=stored.next_target,
             start_offset=self._known.starts.get(link.source),
             initial_end=reported.initial_end if reported is not None else None,

@@ -32,10 +32,12 @@ from smartconnect.jobs.kafka_replication.side_work import SideWork
 from smartconnect.jobs.kafka_replication.topic_keeper import TopicKeeper
 from smartconnect.jobs.kafka_replication.topic_view import Seen, TopicView, view_options
 from smartconnect.jobs.kafka_replication.upkeep import close_older_runs
+from smartconnect.jobs.waiting import wait_for_predecessors
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, Frame
 from smartconnect.kafka.produce_codec import ProduceAnswer
 
 _POLL_S: Final = 0.25
+_ROUND_S: Final = 0.2
 _FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20)
 _MOST_IN_AIR: Final = 4 << 20
 
@@ -52,9 +54,10 @@ class ReplicationRunner:
 
     async def run(self, stop: StopSignal) -> None:
         async with Incarnation(self._context, self._spec, self._resources) as inc:
+            ledger = self._context.ledger
+            await wait_for_predecessors(ledger, "on the same topics")
             positions = await inc.take_over()
             await close_older_runs(inc)
-            ledger = self._context.ledger
             known = Known(positions, await ledger.starts(), await ledger.reported_positions())
             unit = MovingUnit(inc, known, self._meter)
             await unit.start()
@@ -85,10 +88,11 @@ class MovingUnit:
         self._seen = Seen()
         self._looks: deque[Seen] = deque()
         self._by_lane: dict[Lane, Partition] = {}
+        self._next_round = 0.0
 
     async def start(self) -> None:
         """Nothing is fetched before every older owner is fenced and the positions are read."""
-        await self._meter.begin(self._roster, self._intake, self._inc)
+        await self._meter.begin(self._roster, self._intake, self._inc, self._held_back)
         await self._follow(await self._keeper.first_look())
         crew = self._inc.crew
         crew.spawn(self._committer.run(), "committer")
@@ -139,8 +143,7 @@ class MovingUnit:
 
     async def _take_part(self, partition: Partition, fetched: FetchedPartition, hold: Hold) -> None:
         if fetched.last_stable_offset >= 0:
-            partition.ends.saw(fetched.last_stable_offset, partition.position, self._inc.clock.now_ms())
-            partition.held_back = max(0, fetched.high_watermark - fetched.last_stable_offset)
+            partition.ends.saw(fetched.last_stable_offset, partition.reached, self._inc.clock.now_ms())
         if fetched.error is not None:
             await self._gaps.handle(partition, fetched)
             return
@@ -160,6 +163,13 @@ class MovingUnit:
             partition.resting = True
             self._fetcher.pause(partition.tp)
 
+    def _held_back(self, partition: Partition) -> int:
+        """As the fetcher heard it last: what is held back may be all that there is, and then nothing is delivered."""
+        if not partition.fetching:
+            return 0
+        view = self._fetcher.view(partition.tp)
+        return max(0, view.high_watermark - view.last_stable_offset)
+
     # -- partitions come and go --------------------------------------------------------------------------------------------
 
     async def _follow(self, seen: Seen) -> None:
@@ -175,13 +185,19 @@ class MovingUnit:
         for partition in changes.added:
             self._by_lane[partition.lane] = partition
         for partition in self._roster.partitions.values():
+            if partition.blocked is not None:
+                self._gaps.stop(partition)
             self._fetch(partition)
 
     async def _go_on(self) -> None:
-        """Partitions that have landed after a jump, or whose time to be tried again has come."""
+        """Partitions that have landed after a jump, or whose time to be tried again has come. All of them are looked at five times a
+        second: with thousands a look for each frame would cost more than the frame."""
+        now = self._inc.clock.monotonic()
+        if now < self._next_round:
+            return
+        self._next_round = now + _ROUND_S
         for partition in await self._gaps.settle():
             self._fetch(partition)
-        now = self._inc.clock.monotonic()
         for partition in self._roster.partitions.values():
             if partition.retry_at is not None and partition.retry_at <= now:
                 partition.blocked = partition.retry_at = None
@@ -203,8 +219,9 @@ class MovingUnit:
         partition = flight.partition
         assert partition is not None and partition.flights[0] is flight
         partition.flights.popleft()
+        partition.landed += 1
         partition.nbytes_in_air -= flight.nbytes
-        partition.acked = flight.next
+        partition.acked, partition.acked_epoch = flight.next, flight.leader_epoch
         partition.target_next = answer.base_offset + flight.count
         if partition.map is not None:
             for first, count, index in flight.stretches:
@@ -226,7 +243,8 @@ class MovingUnit:
 
     def _committed(self, partition: Partition, stored: StoredPosition) -> None:
         partition.position, partition.stored = stored.next_source, stored
-        partition.ends.durable(stored.next_source)
+        partition.landed_committed = partition.landed_before
+        partition.ends.durable(partition.reached)
 
     def _refused(self, lane: Lane, refusal: Refusal) -> None:
         partition = self._by_lane.get(lane)

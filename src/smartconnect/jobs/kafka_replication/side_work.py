@@ -138,11 +138,13 @@ class Mm2:
         self._checkpoints = mm2.Checkpoints(checkpoints) if wanted else None
         beats = spec.options.heartbeats and inc.context.unit.index == 0
         self._heartbeats = mm2.Mm2Topic(inc.source, mm2.HEARTBEATS, replicas) if beats else None
+        self._beat_at = inc.clock.monotonic() - _TICK_S
 
     async def tick(self) -> None:
-        """Once a second."""
-        now_ms = self._inc.clock.now_ms()
-        if self._heartbeats is not None:
+        """Heartbeats go out once a second, however often this is called."""
+        now_ms, now = self._inc.clock.now_ms(), self._inc.clock.monotonic()
+        if self._heartbeats is not None and now - self._beat_at >= _TICK_S:
+            self._beat_at = now
             await mm2.beat(self._heartbeats, self._source_alias, self._target_alias, now_ms)
         if self._syncs is not None:
             for tp, partition in self._partitions().items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from smartconnect.domain.kafka_replication_spec import ReplicationSpec
+from smartconnect.domain.kafka_replication_spec import Direction, ReplicationSpec
 from smartconnect.domain.positions import PositionChange, PositionMoved, PositionRow
 from smartconnect.engine.unit import UnitContext
 from smartconnect.jobs.kafka_replication.environment import WorkerResources
@@ -41,16 +41,17 @@ async def close_older_runs(inc: Incarnation) -> None:
     await ledger.close_runs(older)
 
 
-async def show(source: Cluster, store: PositionStore, seen: Seen) -> list[PositionRow]:
+async def show(source: Cluster, store: PositionStore, seen: Seen, direction: Direction) -> list[PositionRow]:
     """Every partition of one direction that has a position in this run or is selected now."""
-    found = await store.read(lambda tp: True)
+    found = await store.read_if_any(lambda tp: True)
     tps = sorted({*found, *found.unreadable, *seen.links, *seen.waiting})
     ends = await bounds(source, tps)
     rows = []
     for tp in tps:
         start, end = ends[tp]
         position = found[tp].next_source if tp in found else None
-        rows.append(PositionRow(tp.topic, tp.partition, position, start, end, foreign=tp in found.unreadable))
+        foreign = tp in found.unreadable
+        rows.append(PositionRow(tp.topic, tp.partition, position, start, end, foreign=foreign, direction=direction.value))
     return rows
 
 

@@ -18,7 +18,7 @@ from smartconnect.domain.positions import PositionChange, PositionMoved, Positio
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Kind, Task, TaskConfig
-from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult, VerifySubject
+from smartconnect.domain.verification import Finding, NotVerifiable, VerifyRequest, VerifyResult, VerifySubject
 from smartconnect.engine.job import ParsedRequest, Resolved
 from smartconnect.engine.unit import UnitContext, UnitRunner
 from smartconnect.jobs.clusters import open_cluster
@@ -113,6 +113,8 @@ class ObsDumpJob:
     # For the command line
 
     async def verify(self, subject: VerifySubject, request: VerifyRequest, result: VerifyResult) -> AsyncGenerator[Finding, None]:
+        if request.last is not None:
+            raise NotVerifiable("--last is for Kafka replications; use --since for a dump")
         spec = self._spec(subject.task.config, subject.secrets)
         async with (
             self._cluster(subject.task.instance_id, "verify") as cluster,
@@ -126,8 +128,11 @@ class ObsDumpJob:
         async with self._cluster(task.instance_id, "positions") as cluster:
             return await positions.show(cluster, task.id, task.run, self._spec(task.config, secrets))
 
-    def unit_of(self, plan: int, units_each: int, topic: str, partition: int) -> UnitName:
-        return UnitName(planning.PREFIX, plan, unit_index(crc32.iscsi(topic.encode()), partition, units_each))
+    def directions(self, config: TaskConfig) -> Sequence[str]:
+        return ()
+
+    def unit_of(self, plan: int, units_each: int, change: PositionChange) -> UnitName:
+        return UnitName(planning.PREFIX, plan, unit_index(crc32.iscsi(change.topic.encode()), change.partition, units_each))
 
     async def move_position(self, context: UnitContext, change: PositionChange) -> PositionMoved:
         return await positions.move(context, self._spec_of(context), _resources(context), change)

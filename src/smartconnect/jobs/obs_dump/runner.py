@@ -31,7 +31,7 @@ from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.publisher import Publisher
 from smartconnect.jobs.obs_dump.roster import Changes, Known, Roster
 from smartconnect.jobs.obs_dump.sealing import Sealer
-from smartconnect.jobs.obs_dump.waiting import wait_for_predecessors
+from smartconnect.jobs.waiting import wait_for_predecessors
 from smartconnect.kafka.fetcher import Fetcher, FetchOptions, Frame
 
 _INLINE_BYTES = 32 << 10
@@ -86,7 +86,7 @@ class MovingUnit:
     async def start(self) -> None:
         """Steps 1–6 of a start: nothing is fetched before every older owner is fenced and its promises are taken up."""
         inc, ledger = self._inc, self._inc.context.ledger
-        await wait_for_predecessors(inc)
+        await wait_for_predecessors(ledger, "under the same path")
         positions = await inc.take_over()
         known = Known(positions, await ledger.starts(), await ledger.reported_positions())
         self._roster = Roster(inc, known)

@@ -10,6 +10,7 @@ from typing import Self
 
 from smartconnect.domain.errors import MalformedData, SmartConnectError
 from smartconnect.jobs.obs_dump.verify.records import SeenRecord, visible_records
+from smartconnect.jobs.unlimited import Unlimited
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions
@@ -29,26 +30,13 @@ class Unreadable(SmartConnectError):
     code = "unreadable"
 
 
-class _Unlimited:
-    """One fetch is under way at a time: nothing else to wait for."""
-
-    async def acquire(self, nbytes: int) -> None:
-        return None
-
-    def overdraw(self, nbytes: int) -> None:
-        return None
-
-    def release(self, nbytes: int) -> None:
-        return None
-
-
 class PartitionSource:
     """Async context manager. `read` may be asked for any ranges; ascending ones that touch cost no record twice: `_left` holds every
     visible record of [`_from`, `_position`)."""
 
     def __init__(self, cluster: Cluster, tp: TopicPartition) -> None:
         self._tp = tp
-        self._fetcher = Fetcher(cluster, _FETCH, _Unlimited())
+        self._fetcher = Fetcher(cluster, _FETCH, Unlimited())
         self._position: int | None = None
         self._from = 0
         self._left: list[SeenRecord] = []

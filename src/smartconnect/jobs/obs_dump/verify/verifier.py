@@ -85,7 +85,7 @@ class Verifier:
         selection = selected_by(self.spec)
         metadata = await self.cluster.metadata(self.spec.topics or None)
         topics = {name for name, topic in metadata.topics.items() if topic.error is None and selection.selects(name)}
-        topics |= set(self.spec.topics) | {topic for topic, _ in self.subject.starts}
+        topics |= set(self.spec.topics) | {topic for _, topic, _ in self.subject.starts}
         return sorted(topics | {tp.topic for positions in known.values() for tp in positions})
 
     def _prefixes(self, topic: str) -> list[str]:
@@ -143,7 +143,7 @@ class Verifier:
         promised = [(entry.start, entry.end) for entry in position.entries]
         begins = None
         if self.request.since_ms is None and run == self.subject.task.run:
-            begins = self.subject.starts.get((tp.topic, tp.partition))
+            begins = self.subject.starts.get(("", tp.topic, tp.partition))
         return Expected(begins, position.reach, promised)
 
     async def _compared(self, source: PartitionSource, covered: Covered) -> Finding | None:

@@ -1,6 +1,6 @@
 """What is in the topics: values of one size, each with its partition and sequence, the rest words in random order (lz4 makes them about
-half as long, as it does with events). A value is a pure function of (partition, sequence), so the count computes what must be in the
-bucket. Whole batches are made from templates by one formatting call, compressed one by one, and sent with the product's raw client.
+half as long, as it does with events). A value is a pure function of (partition, sequence), so the count computes what must have come
+out. Whole batches are made from templates by one formatting call, compressed one by one, and sent with the product's raw client.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Final
 
 from fastcrc import crc32
 
+from bench.common.sending import sending
 from smartconnect.domain.errors import SandboxFailed
 from smartconnect.kafka.admin import NewTopic, create_topics
 from smartconnect.kafka.cluster import Cluster
-from smartconnect.kafka.produce_channel import Outcome, OutgoingBatch, ProduceChannel, ProduceOptions
+from smartconnect.kafka.offsets import LATEST, READ_UNCOMMITTED, list_offsets
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import Codec
 from smartconnect.kernels.encode import Frame, Record, batch, compress, records_section
@@ -37,16 +38,19 @@ _BODY_FROM: Final = 21
 _BODY_UNTIL: Final = 61
 _MAGIC: Final = 2
 _UNANSWERED: Final = 12
+_LEADERS_WITHIN_S: Final = 180.0
+_LEADERS_POLL_S: Final = 0.1
 _WORDS: Final = [f"{random.Random(number).getrandbits(32):08x}"[: 3 + number % 6] for number in range(200)]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One topic: `records` over all partitions, each value `size` bytes."""
+    """One topic: `records` over all partitions, each value `size` bytes; a full batch holds `batch_bytes` of them before compression."""
 
     size: int
     records: int
     codec: Codec
+    batch_bytes: int = BATCH_BYTES
 
     @property
     def name(self) -> str:
@@ -61,13 +65,18 @@ class Case:
         return self.records // PARTITIONS
 
     @property
+    def total(self) -> int:
+        """Records, of all partitions."""
+        return self.per_partition * PARTITIONS
+
+    @property
     def total_bytes(self) -> int:
-        """Of all objects together: each value and its newline."""
+        """Of all values together, each with a newline."""
         return self.per_partition * PARTITIONS * (self.size + 1)
 
     @property
     def per_batch(self) -> int:
-        return max(1, BATCH_BYTES // (self.size + _OVERHEAD))
+        return max(1, self.batch_bytes // (self.size + _OVERHEAD))
 
     @cached_property
     def templates(self) -> Templates:
@@ -130,61 +139,32 @@ async def fill(cluster: Cluster, case: Case) -> int:
     """Make the topic and write all of it; the bytes of its batches."""
     partitions = [TopicPartition(case.topic, number) for number in range(PARTITIONS)]
     await make_topics(cluster, [NewTopic(case.topic, PARTITIONS)])
-    node_id = next(iter((await cluster.leaders_of(partitions)).values()))[0]
-    answers = _Answers()
-    channel = ProduceChannel(cluster, node_id, ProduceOptions(), answers.report)
-    running, stored = asyncio.create_task(channel.run()), 0
-    try:
+    stored = 0
+    async with sending(cluster, partitions[0]) as sender:
         makers = [case.batches(partition) for partition in range(PARTITIONS)]
         while blobs := await asyncio.to_thread(_round, makers):
             for partition, blob in enumerate(blobs):
-                channel.put(partitions[partition], OutgoingBatch(blob))
+                sender.put(partitions[partition], blob)
             stored += sum(map(len, blobs))
-            answers.expected += len(blobs)
-            await answers.until(_UNANSWERED * PARTITIONS)
-        await answers.until(0)
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
+            await sender.until(_UNANSWERED * PARTITIONS)
     return stored
 
 
 async def make_topics(cluster: Cluster, topics: list[NewTopic]) -> None:
-    """Make them, and wait until every partition has a leader."""
+    """Make them, and wait until the leader of every partition answers for it. Raises SandboxFailed."""
     refused = {name: why for name, why in (await create_topics(cluster, topics)).items() if why is not None}
     if refused:
         raise SandboxFailed(f"Kafka refuses the topics of the benchmark: {refused}")
-    wanted = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
-    async with asyncio.timeout(120):
-        while len(await cluster.leaders_of(wanted)) < len(wanted):
-            cluster.leaders.invalidate([topic.name for topic in topics])
-            await asyncio.sleep(0.1)
+    missing = {TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)}
+    deadline = time.monotonic() + _LEADERS_WITHIN_S
+    while missing:
+        found = await list_offsets(cluster, dict.fromkeys(missing, LATEST), READ_UNCOMMITTED)
+        missing -= {tp for tp, listed in found.items() if listed.error is None}
+        if time.monotonic() > deadline:
+            raise SandboxFailed(f"{len(missing)} new partitions have no leader after {_LEADERS_WITHIN_S:.0f} s")
+        cluster.leaders.invalidate({tp.topic for tp in missing})
+        await asyncio.sleep(_LEADERS_POLL_S if missing else 0)
 
 
 def _round(makers: list[Iterator[bytes]]) -> list[bytes]:
     return [blob for maker in makers if (blob := next(maker, None)) is not None]
-
-
-class _Answers:
-    """Counts the broker's answers; the first bad one is raised by `until`."""
-
-    def __init__(self) -> None:
-        self.expected = 0
-        self._stored = 0
-        self._bad: Outcome | None = None
-        self._changed = asyncio.Event()
-
-    def report(self, outcome: Outcome) -> None:
-        if outcome.stored:
-            self._stored += 1
-        else:
-            self._bad = outcome
-        self._changed.set()
-
-    async def until(self, unanswered: int) -> None:
-        """Wait until no more than so many batches have no answer."""
-        while self.expected - self._stored > unanswered:
-            if self._bad is not None:
-                raise SandboxFailed(f"Kafka did not store a batch of {self._bad.tp}: {self._bad.lost or self._bad.answer}")
-            self._changed.clear()
-            await self._changed.wait()

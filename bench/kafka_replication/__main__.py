@@ -1,0 +1,176 @@
+"""`python -m bench.kafka_replication`: for each topic, fill it on the source, have each side copy it to the target, one after the other,
+count every id that arrived, and set our figures against both peers' and the targets of the specification. Exit code 1 if a record of ours
+is missing, twice, or out of order, or a measurement failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from bench.common import data
+from bench.common.bento import program
+from bench.kafka_replication import bento, cases, idle, latency, mirror_maker, ours, report, wide
+from bench.kafka_replication.cases import Copy
+from bench.kafka_replication.copying import Copied, Run, copy
+from bench.kafka_replication.report import Compared, Findings
+from bench.kafka_replication.stage import Stage, set_up
+from smartconnect.domain.errors import SmartConnectError
+
+_MODES: Final = ("copy", "latency", "wide", "idle")
+_SIDES: Final = (mirror_maker.NAME, bento.NAME, ours.NAME)
+_SETTLED_S: Final = 3.0
+"""Between two sides: the broker is done with what the last one left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for. `seconds`: of the modes that are not `copy`; `partitions`: of `wide` and `idle`."""
+
+    modes: list[str]
+    cases: list[Copy]
+    sides: dict[str, Run]
+    size: ours.Size
+    seconds: float
+    partitions: int
+
+
+def main() -> int:
+    options = _parse()
+    findings = asyncio.run(_run(options))
+    report.show(findings)
+    settings = {"workers": options.size.workers, "task_num": options.size.tasks}
+    path = report.store(findings, " ".join(["python -m bench.kafka_replication", *sys.argv[1:]]), settings)
+    print(f"written: {path.name}, and the same as .json, in {path.parent.name}/")
+    return 0 if findings.faultless else 1
+
+
+async def _run(options: Options) -> Findings:
+    findings = Findings()
+    for mode in options.modes:
+        if mode == "copy":
+            await _copies(options, findings)
+            continue
+        async with set_up() as stage:
+            if mode == "latency":
+                await _latencies(stage, options, findings)
+            else:
+                await _rest(stage, mode, options, findings)
+    return findings
+
+
+async def _copies(options: Options, findings: Findings) -> None:
+    for secured in (False, True):
+        wanted = [case for case in options.cases if case.secured is secured]
+        if wanted:
+            async with set_up(secured=secured) as stage:
+                for case in wanted:
+                    findings.compared.append(await _compare(stage, case, options.sides))
+
+
+async def _compare(stage: Stage, case: Copy, sides: dict[str, Run]) -> Compared:
+    _say(f"{case.name}: writing {case.total:,} records, {case.gigabytes:.2f} GB")
+    stored = await data.fill(stage.reads, case)
+    done: dict[str, Copied] = {}
+    failed: dict[str, str] = {}
+    for side, run in sides.items():
+        await asyncio.sleep(_SETTLED_S)
+        _say(f"{case.name}: {side}")
+        try:
+            done[side] = await copy(stage, side, run, case)
+        except SmartConnectError as error:
+            failed[side] = str(error)
+            _say(f"{case.name}: {side} failed: {error}")
+        else:
+            steady = done[side].steady
+            _say(f"{case.name}: {side}: {steady.wall_s:.1f} s, {steady.cpu_s:.1f} CPU s for {done[side].records:,} records")
+    await stage.forget(source=[case.topic], target=[])
+    return Compared(case, stored, done, failed)
+
+
+async def _latencies(stage: Stage, options: Options, findings: Findings) -> None:
+    for exactly_once, rate in itertools.product((False, True), latency.RATES):
+        for side, run in options.sides.items():
+            if exactly_once and side == bento.NAME:
+                continue
+            job = latency.Steady(rate, exactly_once)
+            _say(f"{side}: {job.topic}")
+            with _noting(findings.failed, f"{side}: {job.topic}"):
+                findings.latencies.append(await latency.measure(stage, side, run, job, options.seconds))
+
+
+async def _rest(stage: Stage, mode: str, options: Options, findings: Findings) -> None:
+    size, partitions, seconds = options.size, options.partitions, options.seconds
+    _say(f"{mode}: {partitions:,} partitions, {seconds:.0f} s")
+    with _noting(findings.failed, mode):
+        if mode == "wide":
+            findings.wide.append(await wide.measure(stage, size, partitions, seconds))
+        else:
+            findings.idle.append(await idle.measure(stage, size, partitions, seconds))
+
+
+@contextlib.contextmanager
+def _noting(failed: list[str], what: str) -> Iterator[None]:
+    """A measurement that fails is in the report; the others go on."""
+    try:
+        yield
+    except SmartConnectError as error:
+        failed.append(f"{what}: {error}")
+        _say(failed[-1])
+
+
+def _parse() -> Options:
+    known = {case.name: case for case in cases.everything()}
+    parser = argparse.ArgumentParser(prog="python -m bench.kafka_replication", description=__doc__)
+    parser.add_argument("--mode", action="append", choices=_MODES, help="may be given several times (default: copy; --full: all)")
+    parser.add_argument("--case", action="append", choices=known, help="a topic to copy; may be given several times")
+    parser.add_argument("--full", action="store_true", help="every topic, twice the records, every mode")
+    parser.add_argument("--side", action="append", choices=_SIDES, help="may be given several times (default: all)")
+    parser.add_argument("--scale", type=float, metavar="FACTOR", help="so many times the records")
+    parser.add_argument("--before-compression", action="store_true", help="batches have their size before compression, not stored")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="of our service (default: as it would)")
+    parser.add_argument("--tasks", type=int, default=2, help="task_num of our tasks")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement of latency, wide, idle")
+    parser.add_argument("--partitions", type=int, default=5000, help="of wide and idle")
+    given = parser.parse_args()
+    wanted = [known[name] for name in given.case] if given.case else cases.everything() if given.full else cases.default()
+    if given.before_compression:
+        wanted = [cases.sized_before_compression(case) for case in wanted]
+    factor = given.scale or (2.0 if given.full else 1.0)
+    size = ours.Size(given.workers, given.tasks)
+    return Options(
+        modes=given.mode or list(_MODES if given.full else _MODES[:1]),
+        cases=[cases.scaled(case, factor) for case in wanted],
+        sides=_sides(given.side or list(_SIDES), size),
+        size=size,
+        seconds=given.seconds,
+        partitions=given.partitions,
+    )
+
+
+def _sides(names: list[str], size: ours.Size) -> dict[str, Run]:
+    """In the order in which they run. Builds Bento where it is wanted and missing."""
+    found: dict[str, Run] = {}
+    if mirror_maker.NAME in names:
+        found[mirror_maker.NAME] = mirror_maker.running
+    if bento.NAME in names:
+        found[bento.NAME] = functools.partial(bento.running, program=program())
+    if ours.NAME in names:
+        found[ours.NAME] = functools.partial(ours.running, size=size)
+    return found
+
+
+def _say(text: str) -> None:
+    print(f"{text} (load {os.getloadavg()[0]:.1f})", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
