@@ -1,6 +1,7 @@
 """How late a record is at a low rate. Open loop: records are sent when their time has come, however the side is doing, and are late from
-the moment for which they were meant. Two figures for each record: when the target's broker appended it (LogAppendTime, whole ms), and
-when a reader on the target had it, read_committed where the side was asked for exactly once.
+the moment for which they were meant. Three figures for each record: when the source's broker had
+answered for it (nobody can be faster), when the target's broker appended it (LogAppendTime, whole ms), and when a reader on the target
+had it, read_committed where the side was asked for exactly once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _WARM_UP_S: Final = 10.0
 _STARTED_WITHIN_S: Final = 90.0
 _REST_WITHIN_S: Final = 30.0
 _POLL_S: Final = 0.1
+_POLLED_FROM_NS: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Latency:
     seconds: float
     sent: int
     received: int
+    source_ms: dict[str, float]
     append_ms: dict[str, float]
     seen_ms: dict[str, float]
     load: float
@@ -90,6 +93,7 @@ async def measure(stage: Stage, side: str, run: Run, job: Steady, seconds: float
         seconds=seconds,
         sent=len(wanted),
         received=len(found),
+        source_ms=_percentiles([writer.answered_ms[at] for at in wanted]),
         append_ms=_percentiles([one.append_ms for one in found]),
         seen_ms=_percentiles([one.seen_ms for one in found]),
         load=round(load, 2),
@@ -110,6 +114,7 @@ class _Writer(threading.Thread):
     topic: str
     rate: int
     sent: list[int] = field(default_factory=list)
+    answered_ms: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
@@ -121,10 +126,12 @@ class _Writer(threading.Thread):
         filler, period, at = b"x" * (VALUE_BYTES - _TIME_BYTES), 1_000_000_000 // self.rate, time.time_ns()
         number = 0
         while not self._ended.is_set():
-            wait = at - time.time_ns()
-            if wait > 0:
-                producer.poll(0)
-                time.sleep(wait / 1e9)
+            producer.poll(0)
+            while (wait := at - time.time_ns()) > 0:
+                if wait > _POLLED_FROM_NS:
+                    producer.poll(wait / 1e9)  # answers are noted as they come
+                else:
+                    time.sleep(wait / 1e9)
             value = at.to_bytes(_TIME_BYTES, "big") + filler
             producer.produce(self.topic, value, partition=number % PARTITIONS, on_delivery=self._delivered)
             self.sent.append(at)
@@ -141,9 +148,12 @@ class _Writer(threading.Thread):
             raise SandboxFailed(f"the source's broker did not store a record: {self._failed[0]}")
         return self.sent
 
-    def _delivered(self, error: object, _message: Message) -> None:
+    def _delivered(self, error: object, message: Message) -> None:
         if error is not None:
             self._failed.append(str(error))
+            return
+        at = int.from_bytes((message.value() or b"")[:_TIME_BYTES], "big")
+        self.answered_ms[at] = (time.time_ns() - at) / 1e6
 
 
 @dataclass(eq=False)

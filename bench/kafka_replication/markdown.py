@@ -57,7 +57,8 @@ def _side(name: str, row: Mapping[str, Any]) -> list[str]:
 
 def _latency(one: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", f"## Latency: {one['side']}, {one['rate']}/s, {'exactly' if one['exactly_once'] else 'at least'} once", "")
-    yield f"{one['received']:,} records; ms to append: {_flat(one['append_ms'])}; ms to the reader: {_flat(one['seen_ms'])}."
+    to_source, to_append, to_reader = (_flat(one[name]) for name in ("source_ms", "append_ms", "seen_ms"))
+    yield f"{one['received']:,} records; ms to the source's answer: {to_source}; to append: {to_append}; to the reader: {to_reader}."
     yield from _targets(one["targets"])
 
 

@@ -115,8 +115,7 @@ async def test_what_readers_of_the_source_see_is_what_readers_of_the_target_see(
     assert set(ALL_RULES) - UNREACHABLE <= set(hits), f"no batch met {set(ALL_RULES) - UNREACHABLE - set(hits)}"
 
 
-@pytest.mark.chaos
-@pytest.mark.skipif(os.environ.get("SMARTCONNECT_CHAOS") != "long", reason="behind make chaos")
+@pytest.mark.long
 async def test_the_same_with_many_new_seeds(kafka: KafkaCluster, source: KafkaCluster, names: Names) -> None:
     for number in range(LONG_ROUNDS):
         await _round(secrets.randbits(32), kafka, source, f"{names.base}-{number}")

@@ -17,6 +17,7 @@ from tests.support.records import Outcome, Record, RecordWriter, WriterOptions, 
 from tests.support.replication_unit import UnitUnderTest, caught_up, spec_of
 from tests.support.services import Names
 from tests.support.topics import create_topic, delete_topics
+from tests.support.waiting import eventually
 
 Alter = Callable[[list[Record]], list[Record]]
 AT = 1717
@@ -41,7 +42,7 @@ async def test_a_right_copy_is_equal_beside_the_live_task_in_a_shared_topic_and_
             await caught_up(runner)
             await strangers.write(20)
             await writer.write(50)
-            await caught_up(runner)
+            await eventually(lambda: all(row.position == 1052 for row in runner.progress().partitions), 60, what="all is committed")
             found = await both.verify()
         assert (found.kinds, found.result.records, found.result.partitions) == (["equal", "equal"], 2000, 2), found
         newest = await both.verify(VerifyRequest(last=120))

@@ -106,7 +106,8 @@ class Partition:
     refused as it was: it is decoded once.
     `left_out`: source offsets of records that the target refuses and `on_rejected_record` leaves out; `clamps`: their timestamps are.
     `landed` counts flights that are on the target, `landed_before` those in the position being committed, `landed_committed` those in the
-    committed one. `rewinds` counts: who has waited for something sees whether what it holds is still the next."""
+    committed one. `rewinds` counts: who has waited for something sees whether what it holds is still the next. `told`: the code of the
+    last block that was told, until something lands again."""
 
     link: Link
     lane: Lane

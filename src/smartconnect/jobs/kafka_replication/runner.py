@@ -229,7 +229,7 @@ class MovingUnit:
             partition.map.skip_to(flight.next)
         partition.records += flight.count
         partition.nbytes += flight.nbytes
-        partition.retries = 0
+        partition.retries, partition.told = 0, None
         if partition.rewrite is not None and partition.acked > partition.rewrite:
             partition.rewrite = None
         if partition.left_out:
@@ -245,6 +245,8 @@ class MovingUnit:
         partition.position, partition.stored = stored.next_source, stored
         partition.landed_committed = partition.landed_before
         partition.ends.durable(partition.reached)
+        context = self._inc.context
+        self._inc.resources.resting.recovered(context.task.id, str(context.unit), partition.tp)
 
     def _refused(self, lane: Lane, refusal: Refusal) -> None:
         partition = self._by_lane.get(lane)

@@ -31,6 +31,11 @@ _MOST_BYTES: Final = 256 << 20
 _RANGES_AT_ONCE: Final = 10_000
 
 
+def fetcher_of(cluster: Cluster) -> Fetcher:
+    """What the logs of one cluster share; to be closed."""
+    return Fetcher(cluster, _FETCH, Unlimited())
+
+
 class Expired(Exception):
     """The log does not have this offset any more."""
 
@@ -42,17 +47,13 @@ class Unreadable(SmartConnectError):
 
 
 class PartitionLog:
-    """`plan`: how records are summed up; its offsets and its range length are those of each question. `nbytes`: read so far. One question
-    at a time; to be closed."""
+    """`fetcher`: that of its cluster, for one question at a time. `plan`: how records are summed up; its offsets and its range length are
+    those of each question. `nbytes`: read so far."""
 
-    def __init__(self, cluster: Cluster, tp: TopicPartition, plan: DigestPlan, keep: Keep) -> None:
-        self.tp, self._plan, self._keep = tp, plan, keep
-        self._fetcher = Fetcher(cluster, _FETCH, Unlimited())
+    def __init__(self, fetcher: Fetcher, tp: TopicPartition, plan: DigestPlan, keep: Keep) -> None:
+        self.tp, self._fetcher, self._plan, self._keep = tp, fetcher, plan, keep
         self._scratch = Scratch(_SCRATCH_BYTES, _MOST_BYTES)
         self.nbytes = 0
-
-    async def close(self) -> None:
-        await self._fetcher.close()
 
     async def ranges(self, start: int, end: int, every: int) -> AsyncGenerator[RangeDigest]:
         """The records with offsets in [start, end), `every` so many in a range; the last may have fewer. Expired, Unreadable."""

@@ -16,7 +16,7 @@ from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
 from smartconnect.jobs.kafka_replication.producer_ids import Origins, ProducerLoops
 from smartconnect.jobs.kafka_replication.topic_view import Link
 from smartconnect.jobs.kafka_replication.verify.align import Stretch
-from smartconnect.jobs.kafka_replication.verify.log import PartitionLog
+from smartconnect.jobs.kafka_replication.verify.log import PartitionLog, fetcher_of
 from smartconnect.kafka.admin import Resource, ResourceKind, describe_configs
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
@@ -56,13 +56,14 @@ class Gone(Exception):
 
 
 class Sides:
-    """Of one way; `open` before anything else."""
+    """Of one way; `open` before anything else, `close` at the end."""
 
     def __init__(self, way: Way) -> None:
         self._way = way
         self._source_origins = Origins(way.source, None if len(way.spec.directions) > 1 else lambda missing: None)
         self._target_origins = Origins(way.target, self._cannot_tell)
         self._all_ours = False
+        self._source, self._target = fetcher_of(way.source), fetcher_of(way.target)
 
     async def open(self) -> Naming:
         """Ask both clusters who they are; the names that this gives."""
@@ -70,6 +71,10 @@ class Sides:
         self._target_id = (await self._way.target.metadata([])).cluster_id
         self._loops = ProducerLoops(self._source_origins, self._target_id)
         return Naming(self._way.spec, self._way.direction, same_cluster=source_id == self._target_id)
+
+    async def close(self) -> None:
+        await self._source.close()
+        await self._target.close()
 
     def _cannot_tell(self, missing: PermissionMissing) -> None:
         """Without the right to read who writes on the target nobody can be told apart there."""
@@ -86,7 +91,7 @@ class Sides:
             looped = await self._loops.judge(_Linked(link), rows)
             return rows if looped is None else [row for row in rows if row.producer_id < 0 or not looped(row.producer_id)]
 
-        return PartitionLog(self._way.source, link.source, plan, keep)
+        return PartitionLog(self._source, link.source, plan, keep)
 
     def target_log(self, link: Link) -> PartitionLog:
         """What this direction has written; everything, where we may not read who writes."""
@@ -100,7 +105,7 @@ class Sides:
             return [row for row in rows if row.producer_id in ours]
 
         plan = DigestPlan(0, _LAST_OFFSET, append_time_is_create_time=False)
-        return PartitionLog(self._way.target, link.target, plan, keep)
+        return PartitionLog(self._target, link.target, plan, keep)
 
     def started(self, tp: TopicPartition) -> int | None:
         """Where this run began to read the partition."""

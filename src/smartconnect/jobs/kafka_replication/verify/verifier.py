@@ -9,6 +9,7 @@ from typing import Final
 
 from smartconnect.domain.errors import AuthenticationFailed, ClusterUnreachable, SmartConnectError
 from smartconnect.domain.verification import Finding, FindingKind, VerifyRequest, VerifyResult
+from smartconnect.jobs.kafka_replication.naming import Naming
 from smartconnect.jobs.kafka_replication.position_store import Positions, PositionStore
 from smartconnect.jobs.kafka_replication.topic_view import Link, TopicView, view_options
 from smartconnect.jobs.kafka_replication.verify.align import begin
@@ -29,8 +30,17 @@ class Verifier:
 
     async def run(self) -> AsyncGenerator[Finding]:
         """What was found, partition by partition."""
+        try:
+            naming = await self._sides.open()
+            async with aclosing(self._partitions(naming)) as findings:
+                async for finding in findings:
+                    self._result.note(finding)
+                    yield finding
+        finally:
+            await self._sides.close()
+
+    async def _partitions(self, naming: Naming) -> AsyncGenerator[Finding]:
         way = self._way
-        naming = await self._sides.open()
         positions = await PositionStore(way.target, way.task.id, way.task.run, way.direction).read_if_any(self._is_asked)
         options = view_options(way.spec, way.direction, way.task.id, self._is_asked)
         seen = await TopicView(way.source, way.target, naming, options).look()
@@ -40,7 +50,6 @@ class Verifier:
             link = seen.links.get(tp, Link(tp, target, None, None))
             async with aclosing(self._partition(link, positions)) as findings:
                 async for finding in findings:
-                    self._result.note(finding)
                     yield finding
 
     def _is_asked(self, tp: TopicPartition) -> bool:
@@ -90,8 +99,6 @@ class Verifier:
                 yield self._finding(link, FindingKind.EQUAL, what, found.source, found.target)
         finally:
             self._result.nbytes += source.nbytes
-            await source.close()
-            await target.close()
 
     async def _differences(self, link: Link, comparison: Comparison, source: int, target: int) -> AsyncGenerator[Finding]:
         count = 0
