@@ -26,8 +26,8 @@ Run = Callable[[Stage, Job], AbstractAsyncContextManager[Watch]]
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """`steady`: from the first visible record to the last, in which `records` came; `whole`: with the start. `batches` and `markers`: on
-    the target."""
+    """`steady`: from the first visible record to the last; `records`: written in that time, so those in the open transactions of its
+    beginning do not count; `whole`: with the start. `batches` and `markers`: on the target."""
 
     start_s: float
     steady: Measured
@@ -44,9 +44,9 @@ async def copy(stage: Stage, side: str, run: Run, case: Copy) -> Copied:
     tail = Tail(stage.target.folder / "node-1" / "data", {topic: PARTITIONS})
     async with run(stage, job_of(case)) as born:
         first = await born.until(1, tail.visible, poll_s=_FIRST_POLL_S)
-        watch, before = born.again(), tail.visible()
+        watch, before = born.again(), tail.written
         steady = await watch.until(case.total, tail.visible, poll_s=_POLL_S)
-        records, whole = tail.visible() - before, born.measured()
+        records, whole = tail.written - before, born.measured()
     count = await asyncio.to_thread(check.count, stage.target.internal_servers, topic, case)
     await stage.forget(source=[], target=[topic])
     return Copied(first.wall_s, steady, whole, records, tail.batches, tail.markers, count)

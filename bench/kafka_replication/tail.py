@@ -32,12 +32,13 @@ class _Partition:
 
 
 class Tail:
-    """Of topics on one broker; `visible()` reads on to the end and gives the total of visible records. `batches` and `markers` count what
-    was passed."""
+    """Of topics on one broker; `visible()` reads on to the end and gives the total of visible records. `written`, `batches` and `markers`
+    count what was passed: records visible or not, their batches, and control batches."""
 
     def __init__(self, data_folder: Path, partitions: dict[str, int]) -> None:
         self._partitions = [_Partition(data_folder / f"{topic}-{n}") for topic, count in partitions.items() for n in range(count)]
         self._visible = 0
+        self.written = 0
         self.batches = 0
         self.markers = 0
 
@@ -65,6 +66,7 @@ class Tail:
             self._visible += ended if head[_MARKER_KIND] == _COMMIT else 0
             return
         self.batches += 1
+        self.written += records
         if attributes & _TRANSACTIONAL:
             partition.open_by[producer] += records
         else:

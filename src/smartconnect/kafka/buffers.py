@@ -47,5 +47,5 @@ def _unused(buffer: bytearray) -> bool:
     return True
 
 
-FRAMES: Final = BufferPool(most_bytes=16 << 20)
+FRAMES: Final = BufferPool(most_bytes=32 << 20)
 """The pool of this process."""

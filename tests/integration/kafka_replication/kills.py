@@ -1,5 +1,5 @@
-"""Deaths at chosen steps of the replication's transaction: the step log says where every worker is; one is frozen as soon as it stands where
-it shall die, and its last step is read before it is killed. Hits are counted by step."""
+"""Deaths at chosen steps of the replication's transaction: the step log says where every worker is; one is frozen as soon as it stands
+where it shall die, and its last step is read before it is killed. Hits are counted by step."""
 
 from __future__ import annotations
 

@@ -6,16 +6,19 @@ idempotent producer, positions after the acks; no broker fences a sleeper, so th
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from smartconnect.domain.errors import Retryable
 from smartconnect.domain.kafka_replication_spec import Delivery, ReplicationOptions
 from smartconnect.jobs.kafka_replication.steps import IncarnationSteps
 from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.producer_ids import new_producer_id
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import Stamp
+
+_PATIENCE_S: Final = 5.0
 
 
 class Guard(Protocol):
@@ -26,6 +29,9 @@ class Guard(Protocol):
     @property
     def stamp(self) -> Stamp:
         """What goes into the header of each batch."""
+
+    def trouble(self) -> str | None:
+        """What the target has made us wait for, for some seconds now; None if for nothing."""
 
     async def take_over(self) -> None:
         """Become the producer; fences whoever was it before, where the delivery can."""
@@ -46,12 +52,26 @@ class TransactionGuard:
 
     def __init__(self, cluster: Cluster, name: str, timeout_ms: int, steps: IncarnationSteps) -> None:
         self._cluster, self._steps = cluster, steps
-        self._txn = TransactionalId(cluster, name, timeout_ms=timeout_ms, observe=steps.note)
+        self._txn = TransactionalId(cluster, name, timeout_ms=timeout_ms, observe=self._observe)
+        self._waiting_since: float | None = None
         self.transactional_id: str | None = name
 
     @property
     def stamp(self) -> Stamp:
         return Stamp(self._txn.producer_id, self._txn.epoch, transactional=True)
+
+    def trouble(self) -> str | None:
+        since = self._waiting_since
+        if since is None or self._cluster.clock() - since < _PATIENCE_S:
+            return None
+        return "the target cannot end our last transaction: a partition of it has no leader, or fewer replicas than min.insync.replicas"
+
+    def _observe(self, step: str, details: Mapping[str, object]) -> None:
+        self._steps.note(step, details)
+        if details.get("code") == KafkaCode.CONCURRENT_TRANSACTIONS.name:
+            self._waiting_since = self._cluster.clock() if self._waiting_since is None else self._waiting_since
+        elif step.endswith(".ok"):
+            self._waiting_since = None
 
     async def take_over(self) -> None:
         await self._txn.initialise()
@@ -81,6 +101,9 @@ class IdempotentGuard:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.stamp = Stamp(-1, -1, transactional=False)
+
+    def trouble(self) -> str | None:
+        return None
 
     async def take_over(self) -> None:
         producer_id, epoch = await new_producer_id(self._cluster)

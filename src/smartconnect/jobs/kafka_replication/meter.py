@@ -43,6 +43,7 @@ class Meter:
         self.records_out = 0
         self.bytes_out = 0
         self.catching_up = False
+        self._held_up_since: int | None = None
 
     async def begin(self, roster: Roster, intake: Intake, inc: Incarnation, held_back: Callable[[Partition], int]) -> None:
         """Continue the counters of earlier owners. `held_back`: records of a partition that an open transaction hides now."""
@@ -120,8 +121,18 @@ class Meter:
             partitions_version=sum(p.reached + (p.ends.end or 0) for p in partitions),
             blocked_version=sum(hash(partition.tp) for partition in partitions if partition.blocked is not None),
             direction=self._context.unit.prefix,
-            reason=_blocked(partitions, self._roster.troubles.values() if self._roster is not None else ()),
+            reason=self._held_up() or _blocked(partitions, self._roster.troubles.values() if self._roster is not None else ()),
         )
+
+    def _held_up(self) -> Reason | None:
+        """The whole unit waits for the target."""
+        trouble = self._inc.guard.trouble() if self._inc is not None else None
+        if trouble is None:
+            self._held_up_since = None
+            return None
+        if self._held_up_since is None:
+            self._held_up_since = self._clock.now_ms()
+        return Reason("target_unavailable", trouble, since=self._held_up_since)
 
     def _lags_far(self) -> bool:
         assert self._roster is not None
