@@ -10,7 +10,7 @@ PARALLEL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test chaos lint layers type test-unit parts test-integration bench bench-dump bench-replication setup clean
 
-$(VENV)/.installed: requirements/dev.txt pyproject.toml setup.py src/smartconnect/kernels/_compiled.pyx
+$(VENV)/.installed: requirements/dev.txt pyproject.toml setup.py src/smartconnect/kernels/_compiled.pyx $(wildcard src/smartconnect/kernels/*.pxi)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -18,7 +18,7 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml setup.py src/smartconnec
 
 setup: $(VENV)/.installed
 
-demo: setup          ## a real Kafka, a real S3 server, the service, a task, live progress, a check of the result
+demo: setup          ## a real Kafka, a real S3 server, the service, a dump and a replication, live progress, a check of the result
 	$(BIN)/smart-connect demo $(ARGS)
 
 test: lint layers type test-unit test-integration   ## everything, real services included

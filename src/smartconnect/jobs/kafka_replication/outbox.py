@@ -141,6 +141,19 @@ class Outbox:
                 lane.admitted = False
             self.admitted.clear()
 
+    def withdraw(self, lane: Lane) -> bool:
+        """Forget what waits in a lane that is in no transaction and has nothing on its way; False where there is nothing to forget."""
+        if lane.admitted or lane.mending or lane.due or not lane.waiting:
+            return False
+        flights = [_flight(batch) for batch in lane.waiting]
+        lane.waiting.clear()
+        self._waiting.pop(lane, None)
+        lane.sequence = flights[0].sequence
+        for flight in flights:
+            if flight.hold is not None:
+                flight.hold.drop()
+        return True
+
     async def release(self) -> None:
         """What waits in admitted lanes becomes open."""
         ready = [lane for lane in self._waiting if lane.admitted and not lane.mending]

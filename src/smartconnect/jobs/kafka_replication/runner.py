@@ -32,6 +32,7 @@ from smartconnect.jobs.kafka_replication.side_work import SideWork
 from smartconnect.jobs.kafka_replication.topic_keeper import TopicKeeper
 from smartconnect.jobs.kafka_replication.topic_view import Seen, TopicView, view_options
 from smartconnect.jobs.kafka_replication.upkeep import close_older_runs
+from smartconnect.jobs.kafka_replication.weak import WeakPartitions
 from smartconnect.jobs.waiting import wait_for_predecessors
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, Frame
 from smartconnect.kafka.produce_codec import ProduceAnswer
@@ -85,6 +86,7 @@ class MovingUnit:
         self._side_work = SideWork(inc, lambda: self._roster.partitions, known.positions, inc.resources.maps)
         self._gaps = Gaps(inc, self._roster, self._fetcher, self._committer.moved)
         self._refusals = Refusals(inc, self._gaps, self._view)
+        self._weak = WeakPartitions(self._outbox, self._gaps)
         self._seen = Seen()
         self._looks: deque[Seen] = deque()
         self._by_lane: dict[Lane, Partition] = {}
@@ -185,6 +187,7 @@ class MovingUnit:
         for partition in changes.added:
             self._by_lane[partition.lane] = partition
         for partition in self._roster.partitions.values():
+            self._weak.look(partition, seen)
             if partition.blocked is not None:
                 self._gaps.stop(partition)
             self._fetch(partition)

@@ -23,7 +23,8 @@ from smartconnect.kafka.cluster import Cluster
 
 _CLEANUP_POLICY = "cleanup.policy"
 _TIMESTAMP_TYPE = "message.timestamp.type"
-_KEYS = (MAX_MESSAGE_BYTES, COMPRESSION_TYPE, _CLEANUP_POLICY, _TIMESTAMP_TYPE, BEFORE, AFTER, DIFFERENCE)
+_MIN_INSYNC = "min.insync.replicas"
+_KEYS = (MAX_MESSAGE_BYTES, COMPRESSION_TYPE, _CLEANUP_POLICY, _TIMESTAMP_TYPE, BEFORE, AFTER, DIFFERENCE, _MIN_INSYNC)
 _AT_ONCE = 200
 _BROKER_DEFAULT_BYTES = 1_048_588
 _ANY_TIME = 2**63 - 1
@@ -31,7 +32,8 @@ _ANY_TIME = 2**63 - 1
 
 class TopicLimits(NamedTuple):
     """`max_message_bytes` bounds a batch with its header, as compressed; `compacted`: every record needs a key; `ours`: this task made the
-    topic. Records may be at most `before_ms` older and `after_ms` younger than the broker's clock."""
+    topic. Records may be at most `before_ms` older and `after_ms` younger than the broker's clock. `min_insync`: with fewer replicas in
+    sync nothing is taken, not even the end of a transaction."""
 
     max_message_bytes: int
     compression_type: str
@@ -40,6 +42,7 @@ class TopicLimits(NamedTuple):
     ours: bool
     before_ms: int = _ANY_TIME
     after_ms: int = _ANY_TIME
+    min_insync: int = 1
 
     @property
     def unfit(self) -> str | None:
@@ -118,4 +121,5 @@ def _limits(configs: Mapping[str, ConfigValue], mark: str) -> TopicLimits:
         ours=has_mark(configs, mark),
         before_ms=int(value(BEFORE, value(DIFFERENCE, str(_ANY_TIME)))),
         after_ms=int(value(AFTER, value(DIFFERENCE, str(_ANY_TIME)))),
+        min_insync=int(value(_MIN_INSYNC, "1")),
     )
