@@ -135,6 +135,7 @@ def _parse() -> Options:
     parser.add_argument("--full", action="store_true", help="every topic, twice the records, every mode")
     parser.add_argument("--side", action="append", choices=_SIDES, help="may be given several times (default: all)")
     parser.add_argument("--scale", type=float, metavar="FACTOR", help="so many times the records")
+    parser.add_argument("--peer-exactly-once", action="store_true", help="MirrorMaker 2 wherever we are")
     parser.add_argument("--before-compression", action="store_true", help="batches have their size before compression, not stored")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="of our service (default: as it would)")
     parser.add_argument("--tasks", type=int, default=2, help="task_num of our tasks")
@@ -144,6 +145,8 @@ def _parse() -> Options:
     wanted = [known[name] for name in given.case] if given.case else cases.everything() if given.full else cases.default()
     if given.before_compression:
         wanted = [cases.sized_before_compression(case) for case in wanted]
+    if given.peer_exactly_once:
+        wanted = [cases.with_peer_exactly_once(case) for case in wanted]
     factor = given.scale or (2.0 if given.full else 1.0)
     size = ours.Size(given.workers, given.tasks)
     return Options(

@@ -12,16 +12,20 @@ _FILL: Final = 0.85
 """A producer that compresses guesses the ratio and closes its batches a little before `batch.size`."""
 _OVERHEAD: Final = 10
 _GIGABYTES: Final = {100: 1.2, 1024: 3.0}
+_PUBLISHED_EXACTLY_ONCE: Final = ((1024, 16, Codec.LZ4),)
+"""Of MirrorMaker 2: the rows of the published table. Elsewhere it runs at least once, as published, which asks less of it than of us."""
 _GIGABYTES_OF_TINY_BATCHES: Final = 0.6
 
 
 @dataclass(frozen=True)
 class Copy(Case):
-    """One topic and how it is copied. `batch_kib`: a producer's `batch.size`; `exactly_once`: asked of the sides that can; `header`: with
-    our provenance header; `recode`: the codec on the target, None: the topic's; `secured`: SASL_SSL on both legs."""
+    """One topic and how it is copied. `batch_kib`: a producer's `batch.size`; `exactly_once`: ours; `peer_exactly_once`: MirrorMaker 2's
+    (Bento can not); `header`: with our provenance header; `recode`: the codec on the target, None: the topic's; `secured`: SASL_SSL on
+    both legs."""
 
     batch_kib: int = 16
     exactly_once: bool = True
+    peer_exactly_once: bool = True
     header: bool = False
     recode: Codec | None = None
     secured: bool = False
@@ -60,7 +64,7 @@ def everything() -> list[Copy]:
     return [
         *default(),
         replace(first, secured=True),
-        replace(first, exactly_once=False),
+        replace(first, exactly_once=False, peer_exactly_once=False),
         replace(first, header=True),
         replace(first, recode=Codec.ZSTD),
         _copy(1024, 16, Codec.ZSTD),
@@ -77,6 +81,11 @@ def scaled(copy: Copy, factor: float) -> Copy:
     return replace(copy, records=max(8, int(copy.records * factor) // 8 * 8))
 
 
+def with_peer_exactly_once(copy: Copy) -> Copy:
+    """MirrorMaker 2 as we: it is not known then how fast it should be, where only its other delivery was published."""
+    return replace(copy, peer_exactly_once=copy.exactly_once)
+
+
 def sized_before_compression(copy: Copy) -> Copy:
     """With batches of `batch_kib` before compression, so more and smaller ones are stored."""
     return replace(copy, batch_bytes=copy.batch_kib << 10)
@@ -84,7 +93,8 @@ def sized_before_compression(copy: Copy) -> Copy:
 
 def _copy(size: int, batch_kib: int, codec: Codec) -> Copy:
     gigabytes = _GIGABYTES_OF_TINY_BATCHES if batch_kib == 1 else _GIGABYTES[size]
-    return Copy(size, int(gigabytes * 1e9 / size) // 8 * 8, codec, _before_compression(size, batch_kib << 10, codec), batch_kib)
+    records, batch_bytes = int(gigabytes * 1e9 / size) // 8 * 8, _before_compression(size, batch_kib << 10, codec)
+    return Copy(size, records, codec, batch_bytes, batch_kib, peer_exactly_once=(size, batch_kib, codec) in _PUBLISHED_EXACTLY_ONCE)
 
 
 def _before_compression(size: int, stored: int, codec: Codec) -> int:

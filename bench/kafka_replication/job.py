@@ -11,10 +11,11 @@ from smartconnect.kernels import Codec
 @dataclass(frozen=True, slots=True)
 class Job:
     """`batch_kib` None: at the rate of a few records, so nothing waits for a batch to fill; the target's topics exist then. `recode`: ask
-    for `codec` where keeping the batches' own would do."""
+    for `codec` where keeping the batches' own would do. `exactly_once`: ours; `peer_exactly_once`: MirrorMaker 2's."""
 
     topic: str
     exactly_once: bool
+    peer_exactly_once: bool
     codec: Codec
     batch_kib: int | None
     header: bool = False
@@ -27,7 +28,15 @@ class Job:
 
 def job_of(case: Copy) -> Job:
     """The whole topic, as fast as possible."""
-    return Job(case.topic, case.exactly_once, case.target_codec, case.batch_kib, case.header, case.recode is not None)
+    return Job(
+        case.topic,
+        case.exactly_once,
+        case.peer_exactly_once,
+        case.target_codec,
+        case.batch_kib,
+        case.header,
+        case.recode is not None,
+    )
 
 
 def target_topic(side: str, topic: str) -> str:

@@ -1,7 +1,7 @@
 """How late a record is at a low rate. Open loop: records are sent when their time has come, however the side is doing, and are late from
-the moment for which they were meant. Three figures for each record: when the source's broker had
-answered for it (nobody can be faster), when the target's broker appended it (LogAppendTime, whole ms), and when a reader on the target
-had it, read_committed where the side was asked for exactly once.
+the moment for which they were meant. Three figures for each record: when the source's broker had answered for it (nobody can be faster),
+when the target's broker appended it (LogAppendTime: whole ms, rounded down), and when a reader on the target had it, read_committed where
+the side was asked for exactly once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -71,21 +71,16 @@ async def measure(stage: Stage, side: str, run: Run, job: Steady, seconds: float
     writer = _Writer(stage.source.internal_servers, job.topic, job.rate)
     try:
         reader.start()
-        async with run(stage, Job(job.topic, job.exactly_once, Codec.NONE, None)):
+        async with run(stage, Job(job.topic, job.exactly_once, job.exactly_once, Codec.NONE, None)):
             writer.start()
             await _until(lambda: bool(reader.arrived), _STARTED_WITHIN_S, f"{side} does not copy a record")
-            await asyncio.sleep(_WARM_UP_S)
-            begin = time.time_ns()
-            await asyncio.sleep(seconds)
-            end, load = time.time_ns(), os.getloadavg()[0]
-            sent = await asyncio.to_thread(writer.finish)
-            wanted = {at for at in sent if begin <= at < end}
+            wanted, load = await _watched(writer, seconds)
             await _until(lambda: wanted <= reader.arrived.keys(), _REST_WITHIN_S, f"{side} loses records")
     finally:
         await asyncio.to_thread(writer.finish)
         await asyncio.to_thread(reader.finish)
     await stage.forget(source=[job.topic], target=[target])
-    found = [reader.arrived[at] for at in sorted(wanted)]
+    found = [reader.arrived[at] for at in wanted]
     return Latency(
         side=side,
         exactly_once=job.exactly_once,
@@ -93,9 +88,9 @@ async def measure(stage: Stage, side: str, run: Run, job: Steady, seconds: float
         seconds=seconds,
         sent=len(wanted),
         received=len(found),
-        source_ms=_percentiles([writer.answered_ms[at] for at in wanted]),
-        append_ms=_percentiles([one.append_ms for one in found]),
-        seen_ms=_percentiles([one.seen_ms for one in found]),
+        source_ms=_percentiles(writer.answered_ms[at] for at in wanted),
+        append_ms=_percentiles(one.append_ms for one in found),
+        seen_ms=_percentiles(one.seen_ms for one in found),
         load=round(load, 2),
     )
 
@@ -198,6 +193,16 @@ class _Reader(threading.Thread):
         self.arrived.setdefault(at, _Arrival((appended - at) / 1e6, (now - at) / 1e6))
 
 
+async def _watched(writer: _Writer, seconds: float) -> tuple[set[int], float]:
+    """The times of the records of so many seconds, and the load at their end; then no more are sent."""
+    await asyncio.sleep(_WARM_UP_S)
+    begin = time.time_ns()
+    await asyncio.sleep(seconds)
+    end, load = time.time_ns(), os.getloadavg()[0]
+    sent = await asyncio.to_thread(writer.finish)
+    return {at for at in sent if begin <= at < end}, load
+
+
 async def _until(condition: Callable[[], bool], within_s: float, why: str) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
@@ -206,7 +211,7 @@ async def _until(condition: Callable[[], bool], within_s: float, why: str) -> No
         await asyncio.sleep(_POLL_S)
 
 
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
+def _percentiles(values: Iterable[float]) -> dict[str, float]:
     ordered = sorted(values)
     if not ordered:
         return {}

@@ -37,7 +37,8 @@ def _compared(one: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", f"## {one['case']}" + (" — void" if one["void"] else ""), "")
     yield (
         f"{one['records']:,} records of {one['value_bytes']} B, {one['records_per_batch']} in a batch of "
-        f"{one['stored_batch_bytes']:,} stored bytes, compressed {one['compressed']} : 1."
+        f"{one['stored_batch_bytes']:,} stored bytes, compressed {one['compressed']} : 1. "
+        f"Exactly once: {', '.join(side for side, asked in one['exactly_once'].items() if asked) or 'none'}."
     )
     if one["void"]:
         yield f"More than 30 % slower than known: {', '.join(one['void'])}."

@@ -63,7 +63,7 @@ def _settings(stage: Stage, job: Job) -> dict[str, str]:
         "emit.checkpoints.enabled": "false",
         "sync.topic.configs.enabled": "false",
         "sync.topic.acls.enabled": "false",
-        "target.exactly.once.source.support": "enabled" if job.exactly_once else "disabled",
+        "target.exactly.once.source.support": "enabled" if job.peer_exactly_once else "disabled",
         **({} if job.steady else _for_speed(flow, job)),
     }
 

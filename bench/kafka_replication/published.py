@@ -28,7 +28,7 @@ _MIRROR_MAKER: Final = {
     (100, 16, Codec.LZ4): Known(46, 34),
     (100, 256, Codec.LZ4): Known(90, 18),
 }
-"""At least once; used for exactly once where that was not published."""
+"""At least once."""
 _BENTO: Final = {
     (1024, 16, Codec.LZ4): Known(194, 6.4),
     (1024, 256, Codec.LZ4): Known(162, 7.1),
@@ -52,8 +52,7 @@ def known(side: str, case: Copy) -> Known | None:
     key = (case.size, case.batch_kib, case.codec)
     if side == bento.NAME:
         return _BENTO.get(key)
-    published = _MIRROR_MAKER_ONCE.get(key) if case.exactly_once else None
-    return _MIRROR_MAKER.get(key) if published is None else published
+    return (_MIRROR_MAKER_ONCE if case.peer_exactly_once else _MIRROR_MAKER).get(key)
 
 
 def cpu_wanted(case: Copy) -> dict[str, float]:

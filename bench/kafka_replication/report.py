@@ -46,6 +46,7 @@ class Compared:
             "records_per_batch": case.per_batch,
             "stored_batch_bytes": round(self.stored_bytes / batches),
             "compressed": round(case.total * case.size / self.stored_bytes, 2),
+            "exactly_once": {ours.NAME: case.exactly_once, mirror_maker.NAME: case.peer_exactly_once, bento.NAME: False},
             "sides": {name: row(copied, case) for name, copied in self.sides.items()},
             "failed": dict(self.failed),
             "ratios": self.ratios(),

@@ -24,6 +24,8 @@ from smartconnect.kafka.partition import PartitionState
 from smartconnect.kafka.types import TopicPartition
 
 SMALL_ANSWER = 64 << 10
+FEW_PARTITIONS = 50
+SLOWEST_PACE_PER_S = 50.0
 CURED_BY_PLACING = LEADER_MOVED | {
     KafkaCode.UNKNOWN_TOPIC_OR_PARTITION,
     KafkaCode.UNKNOWN_SERVER_ERROR,
@@ -116,6 +118,11 @@ class FetchChannel:
         elif came < window:
             self._admission.release(window - came)
 
+    def _pace_s(self) -> float:
+        """Between two small answers: thousands of partitions always have some records, and each answer costs the same."""
+        fastest = self._options.most_fetches_per_s / self._options.connections_per_leader
+        return 1 / max(fastest / max(1.0, len(self._session) / FEW_PARTITIONS), min(fastest, SLOWEST_PACE_PER_S))
+
     async def _pace(self) -> None:
         pause = self._next_send - self._cluster.clock()
         if pause > 0:
@@ -141,9 +148,7 @@ class FetchChannel:
         answer = decode_fetch(version, body)
         connection.throttle(answer.throttle_ms / 1000)
         self._window.came(len(body))
-        small = len(body) < SMALL_ANSWER
-        channels_per_s = options.most_fetches_per_s / options.connections_per_leader
-        self._next_send = now + 1 / channels_per_s if small else 0.0
+        self._next_send = now + self._pace_s() if len(body) < SMALL_ANSWER else 0.0
         self._owner.trouble(self.node_id, None)
         return self._take(answer, body)
 

@@ -98,7 +98,7 @@ def test_a_stretched_interval_shrinks_again(pace: Pace, clock: Hand) -> None:
     for _ in range(20):
         clock.ms += 20
         commit(pace, clock, took_ms=1, markers=100, records=100)
-    for _ in range(40):
+    for _ in range(60):
         clock.ms += 1000
         commit(pace, clock, took_ms=1, markers=100, records=100_000)
     pace.begin(catching_up=False)

@@ -22,6 +22,7 @@ from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
 from smartconnect.jobs.kafka_replication.position_writer import PositionWriter
 
 _MOST_BYTES = 64 << 20
+_LIGHT_BYTES = 512 << 10
 _LONGEST_SKIP_S = 30.0
 
 
@@ -84,7 +85,7 @@ class Committer:
         outbox.open_gate()
         await self._admit()
         while not self._is_due():
-            await outbox.changed(pace.wait(quiet=outbox.quiet))
+            await outbox.changed(pace.wait(quiet=outbox.quiet or outbox.nbytes < _LIGHT_BYTES))
             await self._admit()
         if self._transactional:
             outbox.close_gate()
@@ -94,7 +95,8 @@ class Committer:
 
     def _is_due(self) -> bool:
         outbox = self._outbox
-        return outbox.nbytes >= _MOST_BYTES or self._pace.is_due(quiet=outbox.quiet or self._hurry)
+        light = outbox.nbytes < _LIGHT_BYTES  # a trickle is never quiet, and nothing is lost by ending its transactions early
+        return outbox.nbytes >= _MOST_BYTES or self._pace.is_due(quiet=outbox.quiet or light or self._hurry)
 
     async def _admit(self) -> None:
         lanes = self._outbox.outsiders()

@@ -13,15 +13,17 @@ _LONGEST_S: Final = 1.0
 _BUSY_MARKERS_PER_S: Final = 200
 _MARKER_SHARE: Final = 0.25
 _COMMIT_TIMES: Final = 4
+_FIRST_STRETCH_S: Final = 0.01
 
 
 class Pace:
-    """One incarnation's. `begin` with the first batch of a transaction, `committed` after its end."""
+    """One incarnation's. `begin` with the first batch of a transaction, `committed` after its end. Commits lie at least `commit_min_ms`
+    apart, further where markers are a burden."""
 
     def __init__(self, options: ReplicationOptions, now: Callable[[], float]) -> None:
         self._now = now
         self._least_s, self._base_s = options.commit_min_ms / 1000, options.commit_interval_ms / 1000
-        self._interval_s = self._base_s
+        self._apart_s = self._least_s
         self._began = self._ended = now() - _LONGEST_S
         self._commit_s = 0.0
         self._catching_up = False
@@ -51,14 +53,13 @@ class Pace:
         self._commit_s = took if self._commit_s == 0 else 0.8 * self._commit_s + 0.2 * took
         per_s = markers / max(0.001, now - self._ended)
         if per_s > _BUSY_MARKERS_PER_S and markers > _MARKER_SHARE * self._records:
-            self._interval_s = min(_LONGEST_S, self._interval_s * 1.5)
+            self._apart_s = min(_LONGEST_S, max(self._apart_s, _FIRST_STRETCH_S) * 1.5)
         else:
-            self._interval_s = max(self._base_s, self._interval_s / 1.1)
+            self._apart_s = max(self._least_s, self._apart_s / 1.1)
         self._ended, self._records = now, 0
 
     def _earliest(self) -> float:
-        stretched = self._interval_s if self._interval_s > self._base_s else 0.0
-        return self._ended + max(self._least_s, _COMMIT_TIMES * self._commit_s, stretched)
+        return self._ended + max(self._apart_s, _COMMIT_TIMES * self._commit_s)
 
     def _latest(self) -> float:
-        return self._began + (_CATCHING_UP_S if self._catching_up else self._interval_s)
+        return self._began + max(self._apart_s, _CATCHING_UP_S if self._catching_up else self._base_s)

@@ -37,9 +37,9 @@ from smartconnect.jobs.waiting import wait_for_predecessors
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, Frame
 from smartconnect.kafka.produce_codec import ProduceAnswer
 
-_POLL_S: Final = 0.25
+_POLL_S: Final = 0.5
 _ROUND_S: Final = 0.2
-_FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20)
+_FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20, most_fetches_per_s=400)
 _MOST_IN_AIR: Final = 4 << 20
 
 
