@@ -3,46 +3,21 @@ transaction was hit (kafka-replication.md §15.4, §15.5)."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import random
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from smartconnect.sandbox.kafka import KafkaCluster
 from tests.integration.kafka_replication.kills import STEPS, Killer
-from tests.support.mirror import Side, assert_mirrored
-from tests.support.records import Outcome, RecordWriter, WriterOptions
-from tests.support.replication import create_replication
+from tests.integration.kafka_replication.under_load import Scene, Story, load
+from tests.support.mirror import Side
 from tests.support.service import Service, ServiceOptions, running_service
 from tests.support.services import Names
-from tests.support.topics import create_topic
-
-PARTITIONS = 4
-
-
-@asynccontextmanager
-async def load(writer: RecordWriter) -> AsyncIterator[None]:
-    """Records, committed and aborted transactions, without end."""
-    stopping = asyncio.Event()
-
-    async def write() -> None:
-        while not stopping.is_set():
-            await writer.write(60)
-            await writer.write_transaction(20)
-            await writer.write_transaction(10, Outcome.ABORT)
-
-    writing = asyncio.create_task(write())
-    try:
-        yield
-    finally:
-        stopping.set()
-        await writing
 
 
 @pytest.fixture
@@ -52,37 +27,14 @@ async def service(tmp_path: Path, kafka: KafkaCluster, peer_kafka: KafkaCluster)
         yield running
 
 
-class Story:
-    """A topic under load and the task that copies it."""
-
-    def __init__(self, service: Service, kafka: KafkaCluster, peer_kafka: KafkaCluster, topic: str) -> None:
-        self._service, self.topic = service, topic
-        self.source, self.target = Side(peer_kafka.bootstrap_servers, topic), Side(kafka.bootstrap_servers, topic)
-        self.writer = RecordWriter(peer_kafka.bootstrap_servers, topic, PARTITIONS, WriterOptions(codec="lz4", value_size=100))
-
-    async def begin(self) -> None:
-        await create_topic(self.source.servers, self.topic, partitions=PARTITIONS)
-        await self.writer.write(200)
-        self.task = await create_replication(self._service, "killed-copy", topics=self.topic, task_num=2)
-        await self.task.caught_up()
-
-    async def end(self) -> None:
-        """Nothing is written any more: what was is on the target once, in order, and so is what comes after all this."""
-        await self.writer.write(50)
-        ends = await self._ends()
-        await self.task.caught_up(120, offsets=ends)
-        await assert_mirrored(self.source, self.target)
-
-    async def _ends(self) -> int:
-        """The sum of the source's ends, markers and aborted records included, less what follows the last record that can be read."""
-        records = await self.source.read()
-        return sum(of_partition[-1].offset + 1 for of_partition in records.values())
+def story_of(service: Service, kafka: KafkaCluster, peer_kafka: KafkaCluster, topic: str) -> Story:
+    return Story(Scene(service, Side(peer_kafka.bootstrap_servers, topic), Side(kafka.bootstrap_servers, topic)))
 
 
 async def test_workers_killed_at_each_step_of_the_transaction(
     service: Service, kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names
 ) -> None:
-    story = Story(service, kafka, peer_kafka, names.topic("orders"))
+    story = story_of(service, kafka, peer_kafka, names.topic("orders"))
     await story.begin()
     killer = Killer(service)
     async with load(story.writer):
@@ -97,7 +49,7 @@ async def test_workers_killed_at_each_step_of_the_transaction(
 async def test_a_frozen_worker_wakes_up_and_nothing_of_it_counts(
     service: Service, kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names
 ) -> None:
-    story = Story(service, kafka, peer_kafka, names.topic("orders"))
+    story = story_of(service, kafka, peer_kafka, names.topic("orders"))
     await story.begin()
     async with load(story.writer):
         frozen = service.pids("worker")[0]
@@ -115,7 +67,7 @@ async def test_fifty_deaths(service: Service, kafka: KafkaCluster, peer_kafka: K
     seed = int(os.environ.get("SMARTCONNECT_SEED", random.getrandbits(32)))
     dice = random.Random(seed)
     print(f"SMARTCONNECT_SEED={seed}")
-    story = Story(service, kafka, peer_kafka, names.topic("orders"))
+    story = story_of(service, kafka, peer_kafka, names.topic("orders"))
     await story.begin()
     killer = Killer(service)
     plan = [step for _ in range(5) for step in STEPS] + ["parent", "freeze"] * 3

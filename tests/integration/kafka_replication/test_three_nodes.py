@@ -109,7 +109,8 @@ async def test_a_topic_below_its_least_replicas_rests_while_the_others_go_on(
         await writers[-1].write(100)
     unit = UnitUnderTest(here, spec_of(there, [weak, strong], replace(FAST, delivery=delivery)))
     async with supervised(unit) as running:
-        for topic in (weak, strong):  # until its end is written everywhere: afterwards it could not be, and everything would wait for it
+        # until its end is written everywhere: afterwards it could not be, and everything would wait for it
+        for topic in (weak, strong):
             await eventually_mirrored(Side(there, topic), Side(here, topic))
         await three.nodes[THIRD].kill()
         admin = AdminClient({"bootstrap.servers": here, "log_level": 0})

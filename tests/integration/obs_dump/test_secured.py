@@ -5,10 +5,8 @@ service was given comes out of it again, whatever it says, logs or stores (obs-d
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from tests.integration.cli.running import Cli
 from tests.integration.obs_dump.stories import has_read, trouble
 from tests.support.bucket import count_bucket, left_uploads
 from tests.support.records import RecordWriter, WriterOptions
+from tests.support.said import Said
 from tests.support.service import TOKEN, Refused, Service, ServiceOptions, running_service
 from tests.support.services import Names, shared
 from tests.support.topics import create_topic
@@ -62,20 +61,6 @@ async def service(tmp_path: Path, secured: KafkaCluster, s3: S3Server) -> AsyncI
         yield running
 
 
-@dataclass
-class Said:
-    """Everything that came out of the service, by where."""
-
-    texts: dict[str, str] = field(default_factory=dict)
-
-    def note(self, where: str, said: object) -> None:
-        self.texts[f"{where} ({len(self.texts)})"] = str(said)
-
-    def assert_none_of(self, canaries: Mapping[str, str]) -> None:
-        leaks = [f"{name} in {where}" for where, text in self.texts.items() for name, canary in canaries.items() if canary in text]
-        assert leaks == []
-
-
 async def test_documented_permissions_suffice_and_no_secret_comes_out_again(
     service: Service, secured: KafkaCluster, s3: S3Server, bucket: str, topic: str
 ) -> None:
@@ -101,7 +86,7 @@ async def test_documented_permissions_suffice_and_no_secret_comes_out_again(
     for command in (("tasks", "show", "renamed-dump"), ("verify", "renamed-dump", "--deep"), ("doctor",)):
         told = await Cli(service.folder / "smart-connect.toml", in_process=True)(*command)
         said.note(" ".join(command), told)
-    _note_what_stays(service, said)
+    said.note_what_stays(service)
 
     canaries = {"Kafka password": PASSWORD, "token": TOKEN}
     for who, one in (("first", account), ("second", s3.root)):
@@ -144,20 +129,6 @@ async def _metrics(service: Service) -> str:
         text = await answer.text()
     assert "smartconnect_" in text
     return text
-
-
-def _note_what_stays(service: Service, said: Said) -> None:
-    """Files but the settings, and what every user of the machine can see of the processes."""
-    pids = service.pids()
-    assert len(pids) == 3
-    for pid in pids:
-        said.note("command line", Path(f"/proc/{pid}/cmdline").read_bytes().decode())
-    for folder, _, names in os.walk(service.folder):
-        for name in names:
-            if name != "smart-connect.toml":
-                said.note(f"file {name}", Path(folder, name).read_bytes().decode("latin-1"))
-    assert any("registry.db" in where for where in said.texts)
-    assert any("file log" in where for where in said.texts)
 
 
 async def _permit(cluster: KafkaCluster, topic: str) -> None:
