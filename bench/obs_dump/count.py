@@ -5,6 +5,7 @@ side's client is trusted.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,11 @@ class Count(lines.Count):
 
 def objects(bucket: Path) -> list[Path]:
     """The visible objects; the server's own folders begin with a dot."""
-    return [path for path in bucket.rglob("*") if path.is_file() and not path.relative_to(bucket).parts[0].startswith(".")]
+    found: list[Path] = []
+    for where, folders, files in os.walk(bucket, onerror=lambda error: None):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # the server's own, which come and go
+        found += (Path(where, name) for name in files)
+    return found
 
 
 def visible_bytes(bucket: Path, *, last_newline: bool) -> int:
