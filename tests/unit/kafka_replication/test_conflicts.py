@@ -58,6 +58,15 @@ def test_other_pairs_are_fine(other: Task) -> None:
     assert told(MINE, other) == []
 
 
+@pytest.mark.parametrize(("mine", "theirs", "refused"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_two_tasks_that_cross_may_not_both_translate_group_offsets(mine: bool, theirs: bool, refused: bool) -> None:
+    pull = a_task(config({**BY_ID, "sync_consumer_offsets_enabled": mine}))
+    push = task({**BY_ID, "direction": "push", "sync_consumer_offsets_enabled": theirs})
+    problems = conflicts(pull, [push], find)
+    assert [problem.field for problem in problems] == (["source_task.sync_consumer_offsets_enabled"] if refused else [])
+    assert all("two-way" in problem.reason for problem in problems)
+
+
 def test_a_peer_is_known_by_its_addresses_too() -> None:
     assert told(MINE, task({"bootstrap_servers": "10.1.0.1:9093"}))
     assert told(a_task(config({"bootstrap_servers": "P:1,q:2"})), task({"bootstrap_servers": "r:3,p:1"}))

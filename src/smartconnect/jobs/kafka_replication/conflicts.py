@@ -42,11 +42,18 @@ def conflicts(task: Task, others: Sequence[Task], find: Find) -> list[Problem]:
     for other in others:
         if other.kind is not Kind.KAFKA_REPLICATION or other.id == task.id:
             continue
-        pairs = ((flow, theirs) for theirs in _flows(other, find) for flow in mine)
+        pairs = [(flow, theirs) for theirs in _flows(other, find) for flow in mine]
         common = next((common for flow, theirs in pairs if (common := _common(flow, theirs)) is not None), None)
         if common is not None:
             reason = f"{named(other, task)} replicates {common} already: leave it out, or give it another name on the target"
             problems.append(Problem(_topics_field(task.config), reason, ProblemKind.TOPIC_IN_USE))
+        crossed = next((crossed for flow, theirs in pairs if (crossed := _crossed(flow, theirs)) is not None), None)
+        if crossed is not None:
+            reason = (
+                f"{named(other, task)} replicates {crossed} the other way and translates group offsets too; neither knows of the other's "
+                "records: make one two-way task of both"
+            )
+            problems.append(Problem("source_task.sync_consumer_offsets_enabled", reason, ProblemKind.BETWEEN_FIELDS))
     return problems
 
 
@@ -73,6 +80,21 @@ def _common(mine: Flow, other: Flow) -> str | None:
     if both and target_under(mine.naming.rule, _UNLISTED) == target_under(other.naming.rule, _UNLISTED):
         return "topics that both patterns may match"
     return None
+
+
+def _crossed(mine: Flow, other: Flow) -> str | None:
+    """A topic that both copy, to and fro, while both translate group offsets: a group could skip what the other side wrote itself."""
+    if not (mine.spec.sync_offsets and other.spec.sync_offsets):
+        return None
+    if mine.source.same_as(other.target) is not True or mine.target.same_as(other.source) is not True:
+        return None
+    for name in sorted(mine.names() | other.names()):
+        target = mine.naming.target_of(name)
+        if mine.naming.selects(name) and other.naming.selects(target) and other.naming.target_of(target) == name:
+            return f"topic {quoted(name)}"
+    both = mine.spec.topics_regex and other.spec.topics_regex
+    same_names = target_under(other.naming.rule, target_under(mine.naming.rule, _UNLISTED)) == _UNLISTED
+    return "topics that both patterns may match" if both and same_names else None
 
 
 def meaningless_positions(old: TaskConfig, new: TaskConfig, find: Find) -> list[Problem]:
