@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from smartconnect.domain import kafka_replication_spec as replication
-from smartconnect.domain.obs_dump_spec import OnGap, OnLostUpload
+from smartconnect.domain.obs_dump_spec import OnLostUpload
+from smartconnect.domain.policies import OnGap
 from smartconnect.domain.secret import Secret
 
 SecretField = Annotated[
@@ -188,7 +189,7 @@ class KafkaReplicationSettings(Section):
     groups_include: str = ".*"
     groups_exclude: str = "console-consumer-.*,connect-.*,__.*"
     sync_topic_configs: bool = False
-    on_gap: replication.OnGap = replication.OnGap.CONTINUE
+    on_gap: OnGap = OnGap.CONTINUE
     on_rejected_record: replication.OnRejectedRecord = replication.OnRejectedRecord.STOP
     timestamps: replication.Timestamps = replication.Timestamps.SEEN
     buffer_mb: int = Field(default=64, ge=16, le=65_536)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.errors import Fenced, Retryable, SmartConnectError
-from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationOptions, ReplicationSpec, Strategy
+from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationOptions, ReplicationSpec
 from smartconnect.domain.planning import UnitName
+from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.progress import Level, Progress
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Desired, Kind, Task, TaskConfig
@@ -82,7 +83,9 @@ def spec_of(peer_servers: str, topics: Sequence[str], options: ReplicationOption
     """A pull of these topics from their beginning."""
     peer = Peer(None, peer_servers, "PLAINTEXT", "PLAIN", "", Secret(""))
     fast = options or ReplicationOptions(refresh_interval_s=0.5)
-    return ReplicationSpec(tuple(topics), None, (Direction.PULL,), peer, "here", "there", 1, Strategy.EARLIEST, options=fast)
+    return ReplicationSpec(
+        tuple(topics), None, (Direction.PULL,), peer, "here", "there", 1, ConsumerStrategy.EARLIEST, options=fast
+    )
 
 
 @dataclass

@@ -9,6 +9,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from smartconnect.domain.policies import ConsumerStrategy, OnGap
 from smartconnect.domain.secret import Secret
 
 
@@ -19,19 +20,9 @@ class Direction(enum.StrEnum):
     PUSH = "push"
 
 
-class Strategy(enum.StrEnum):
-    LATEST = "latest"
-    EARLIEST = "earliest"
-
-
 class Delivery(enum.StrEnum):
     EXACTLY_ONCE = "exactly_once"
     AT_LEAST_ONCE = "at_least_once"
-
-
-class OnGap(enum.StrEnum):
-    CONTINUE = "continue"
-    STOP = "stop"
 
 
 class OnRejectedRecord(enum.StrEnum):
@@ -94,7 +85,7 @@ class ReplicationSpec:
     current_alias: str
     peer_alias: str
     task_num: int
-    strategy: Strategy
+    strategy: ConsumerStrategy
     replication_factor: int | None = None
     rename: bool = False
     mapping: Mapping[str, str] = field(default_factory=dict)

@@ -6,22 +6,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import Literal
 
+from smartconnect.domain.policies import ConsumerStrategy, OnGap
 from smartconnect.domain.secret import Secret
-
-
-class ConsumerStrategy(enum.StrEnum):
-    LATEST = "latest"
-    EARLIEST = "earliest"
 
 
 class OnLostUpload(enum.StrEnum):
     REDELIVER = "redeliver"
     SKIP = "skip"
-
-
-class OnGap(enum.StrEnum):
-    CONTINUE = "continue"
-    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True)

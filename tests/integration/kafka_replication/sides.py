@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationSpec, Strategy
+from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationSpec
+from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.progress import Level
 from smartconnect.domain.secret import Secret
 from smartconnect.jobs.kafka_replication.naming import Naming
@@ -38,7 +39,7 @@ def spec(topics: str = "", *, regex: str | None = None, **fields: object) -> Rep
         "current_alias": "b",
         "peer_alias": "a",
         "task_num": 1,
-        "strategy": Strategy.EARLIEST,
+        "strategy": ConsumerStrategy.EARLIEST,
         **fields,
     }
     return ReplicationSpec(**values)  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from smartconnect.domain.kafka_replication_spec import OnGap, ReplicationOptions
+from smartconnect.domain.kafka_replication_spec import ReplicationOptions
+from smartconnect.domain.policies import OnGap
 from smartconnect.domain.progress import Level
 from smartconnect.engine.unit import ReportedPosition
 from smartconnect.sandbox.kafka import KafkaCluster

@@ -14,7 +14,8 @@ from confluent_kafka import ElectionType, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from smartconnect.domain.kafka_replication_spec import Delivery, OnGap, ReplicationOptions
+from smartconnect.domain.kafka_replication_spec import Delivery, ReplicationOptions
+from smartconnect.domain.policies import OnGap
 from smartconnect.sandbox.kafka import KafkaCluster, KafkaOptions, kafka_cluster
 from tests.integration.kafka_replication.stories import blocked, contents, eventually_holds, row_of, supervised
 from tests.integration.kafka_replication.under_load import Scene, Story, load

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartconnect.domain.errors import ClusterUnreachable, SettingsInvalid
-from smartconnect.domain.kafka_replication_spec import Delivery, Direction, OnGap, ReplicationOptions, Strategy
+from smartconnect.domain.kafka_replication_spec import Delivery, Direction, ReplicationOptions
+from smartconnect.domain.policies import ConsumerStrategy, OnGap
 from smartconnect.domain.problems import ProblemKind
 from smartconnect.domain.secret import Secret
 from smartconnect.jobs.kafka_replication.peers import peer_connection
@@ -363,7 +364,7 @@ def test_a_pattern_of_the_service_that_is_none_is_told_with_its_key() -> None:
 
 def test_defaults_of_the_specification() -> None:
     spec = to_spec(config(), {}, find, DEFAULTS)
-    assert (spec.task_num, spec.strategy, spec.compression, spec.replication_factor) == (2, Strategy.LATEST, None, None)
+    assert (spec.task_num, spec.strategy, spec.compression, spec.replication_factor) == (2, ConsumerStrategy.LATEST, None, None)
     assert (spec.rename, spec.mapping, spec.provenance_header, spec.sync_offsets) == (False, {}, False, False)
     assert spec.directions == (Direction.PULL,)
     assert spec.options is DEFAULTS
@@ -385,7 +386,7 @@ def test_everything_in_the_specification() -> None:
     spec = to_spec(config(sent, topics=..., topics_regex="o.*"), {}, find, DEFAULTS)
     assert (spec.topics, spec.topics_regex, spec.directions) == ((), "o.*", (Direction.PULL, Direction.PUSH))
     assert (spec.aliases(Direction.PULL), spec.aliases(Direction.PUSH)) == (("B", "A"), ("A", "B"))
-    assert (spec.task_num, spec.strategy, spec.replication_factor, spec.compression) == (7, Strategy.EARLIEST, 2, "lz4")
+    assert (spec.task_num, spec.strategy, spec.replication_factor, spec.compression) == (7, ConsumerStrategy.EARLIEST, 2, "lz4")
     assert spec.rename and spec.provenance_header and spec.sync_offsets
 
 

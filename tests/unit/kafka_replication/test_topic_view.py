@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationSpec, Strategy
+from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationSpec
+from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.secret import Secret
 from smartconnect.jobs.kafka_replication import topic_limits
 from smartconnect.jobs.kafka_replication.naming import Naming
@@ -28,7 +29,7 @@ SPEC = ReplicationSpec(
     current_alias="b",
     peer_alias="a",
     task_num=1,
-    strategy=Strategy.EARLIEST,
+    strategy=ConsumerStrategy.EARLIEST,
 )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from smartconnect.domain.clock import Clock
-from smartconnect.domain.obs_dump_spec import ConsumerStrategy, ObsDumpOptions, ObsDumpSpec
+from smartconnect.domain.obs_dump_spec import ObsDumpOptions, ObsDumpSpec
+from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.secret import Secret
 from smartconnect.jobs.obs_dump.assembler import Assembler, Intake
 from smartconnect.jobs.obs_dump.partition import Partition

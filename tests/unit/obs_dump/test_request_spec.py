@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from smartconnect.domain.obs_dump_spec import ConsumerStrategy, ObsDumpOptions, ObsDumpSpec, OnGap
+from smartconnect.domain.obs_dump_spec import ObsDumpOptions, ObsDumpSpec
+from smartconnect.domain.policies import ConsumerStrategy, OnGap
 from smartconnect.domain.task import Desired, Kind, Task
 from smartconnect.jobs.obs_dump.conflicts import conflicts, meaningless_positions
 from smartconnect.jobs.obs_dump.request import default_options, parse, to_spec

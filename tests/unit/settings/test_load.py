@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from smartconnect.domain.errors import SettingsInvalid
-from smartconnect.domain.kafka_replication_spec import Delivery, OnGap, OnRejectedRecord, Timestamps
+from smartconnect.domain.kafka_replication_spec import Delivery, OnRejectedRecord, Timestamps
+from smartconnect.domain.policies import OnGap
 from smartconnect.domain.secret import Secret
 from smartconnect.settings import Settings
 from smartconnect.settings_load import fingerprint, load, secrets_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from smartconnect.domain.kafka_replication_spec import OnGap
+from smartconnect.domain.policies import OnGap
 from smartconnect.domain.progress import Level
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.partition import Jump, Partition

@@ -3,24 +3,23 @@ partitions know; the rows of the partitions are made only when somebody wants to
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, overload
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
 
 from smartconnect.domain.clock import Clock
-from smartconnect.domain.errors import PartitionBlocked
-from smartconnect.domain.progress import Level, PartitionProgress, PartitionState, Progress
+from smartconnect.domain.progress import PartitionProgress, PartitionState, Progress
 from smartconnect.domain.task import Reason
 from smartconnect.engine.unit import UnitContext
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.intake import Intake
 from smartconnect.jobs.kafka_replication.partition import Partition
 from smartconnect.jobs.kafka_replication.roster import Roster
+from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, sum_known
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 
 STARTING, INITIAL_COPY, REPLICATING = "starting", "initial_copy", "replicating"
-_ETA_WINDOW_S: Final = 60.0
-_HELD_EVENT_S: Final = 60.0
 _CATCHING_UP_MS: Final = 10_000
 
 
@@ -35,10 +34,8 @@ class Meter:
         self._inc: Incarnation | None = None
         self._roster: Roster | None = None
         self._intake: Intake | None = None
-        self._percent: float | None = None
-        self._pace: deque[tuple[float, int]] = deque()
-        self._remaining = 0
-        self._held_since: dict[Partition, float] = {}
+        self._pace = CopyPace()
+        self._held = HeldBack(context.ledger.event)
         self._held_back: Callable[[Partition], int] = lambda partition: 0
         self.records_out = 0
         self.bytes_out = 0
@@ -72,28 +69,22 @@ class Meter:
     def tick(self) -> None:
         """Keep up with the partitions: at most once a second, whatever happens."""
         now = self._clock.monotonic()
-        if self._pace and now - self._pace[-1][0] < 1.0:
+        if not self._pace.is_due(now):
             return
         assert self._roster is not None
         done = total = 0
         for partition in self._roster.partitions.values():
             partition.ends.durable(partition.reached)
             partition.held_back = self._held_back(partition)
-            self._watch_held(partition, now)
+            self._held.look(partition.tp, partition.held_back, now)
             if partition.initial_end is not None and partition.start_offset is not None and partition.selected:
                 length = max(0, partition.initial_end - partition.start_offset)
                 total += length
                 done += min(length, max(0, partition.reached - partition.start_offset))
         self.catching_up = self._lags_far()
-        self._pace.append((now, done))
-        while now - self._pace[0][0] > _ETA_WINDOW_S:
-            self._pace.popleft()
-        self._remaining = total - done
-        if self._phase == INITIAL_COPY:
-            if self._remaining == 0:
-                self._enter(REPLICATING)
-            else:
-                self._percent = max(self._percent or 0.0, min(99.9, round(100 * done / total, 1)))
+        self._pace.saw(now, done, total)
+        if self._phase == INITIAL_COPY and self._pace.is_done:
+            self._enter(REPLICATING)
 
     def progress(self) -> Progress:
         counters = self._base.copy()
@@ -108,20 +99,22 @@ class Meter:
         partitions = list(self._roster.partitions.values()) if self._roster is not None else []
         selected = [partition for partition in partitions if partition.selected]
         lags = [partition.ends.lag(partition.reached) for partition in selected]
-        now, started = self._clock.now_ms(), self._phase != STARTING
+        now, started, copying = self._clock.now_ms(), self._phase != STARTING, self._phase == INITIAL_COPY
+        blocked = dict.fromkeys(partition.blocked for partition in partitions)
+        troubles = self._roster.troubles.values() if self._roster is not None else ()
         return Progress(
             phase=self._phase,
             phase_started_at=self._phase_started,
-            percent=self._percent if self._phase == INITIAL_COPY else None,
-            eta_ms=self._eta_ms(),
+            percent=self._pace.percent if copying else None,
+            eta_ms=self._pace.eta_ms if copying else None,
             counters=dict(counters),
-            lag_records=_sum_known(lags) if started else None,
+            lag_records=sum_known(lags) if started else None,
             lag_ms=max((p.ends.lag_ms(p.reached, now) for p in selected), default=0) if started else None,
-            partitions=PartitionRows(partitions, self._context.unit.prefix, now),
+            partitions=LazyRows(partitions, partial(_row, self._context.unit.prefix, now)),
             partitions_version=sum(p.reached + (p.ends.end or 0) for p in partitions),
             blocked_version=sum(hash(partition.tp) for partition in partitions if partition.blocked is not None),
             direction=self._context.unit.prefix,
-            reason=self._held_up() or _blocked(partitions, self._roster.troubles.values() if self._roster is not None else ()),
+            reason=self._held_up() or blocked_reason([*blocked, *(trouble for trouble in troubles if trouble not in blocked)]),
         )
 
     def _held_up(self) -> Reason | None:
@@ -140,86 +133,29 @@ class Meter:
         return any(p.ends.lag_ms(p.reached, now) > _CATCHING_UP_MS for p in self._roster.partitions.values() if p.wants_fetch)
 
     def _enter(self, phase: str) -> None:
-        self._phase, self._phase_started, self._percent = phase, self._clock.now_ms(), None
-
-    def _eta_ms(self) -> int | None:
-        if self._phase != INITIAL_COPY or len(self._pace) < 2:
-            return None
-        (before, done_before), (now, done) = self._pace[0], self._pace[-1]
-        if done <= done_before:
-            return None
-        return int(self._remaining * (now - before) / (done - done_before) * 1000)
-
-    def _watch_held(self, partition: Partition, now: float) -> None:
-        """Records held back by an open transaction of somebody for a minute look like a hang: say so, once."""
-        if not partition.held_back:
-            self._held_since.pop(partition, None)
-            return
-        since = self._held_since.setdefault(partition, now)
-        if now - since > _HELD_EVENT_S:
-            self._held_since[partition] = float("inf")
-            self._context.ledger.event(
-                Level.WARNING,
-                "held_by_open_transaction",
-                f"{partition.held_back} records of {partition.tp} are held back by an open transaction of a producer",
-            )
+        self._phase, self._phase_started = phase, self._clock.now_ms()
 
 
-def _blocked(partitions: Sequence[Partition], troubles: Iterable[Reason]) -> Reason | None:
-    """What the unit as a whole says while some of its partitions stand still, or topics have none yet because of a trouble."""
-    alone = [partition.blocked for partition in partitions if partition.blocked is not None]
-    reasons = list({id(reason): reason for reason in (*alone, *troubles)}.values())
-    if not reasons:
-        return None
-    first = min(reasons, key=lambda reason: reason.since)
-    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return Reason(PartitionBlocked.code, first.message + more, since=first.since)
-
-
-def _sum_known(lags: Sequence[int | None]) -> int | None:
-    """The sum; None while one of them is not known: it is never shown as nothing."""
-    known = [lag for lag in lags if lag is not None]
-    return sum(known) if len(known) == len(lags) else None
-
-
-class PartitionRows(Sequence[PartitionProgress]):
-    """Rows of progress, made when they are read."""
-
-    def __init__(self, partitions: list[Partition], direction: str, now_ms: int) -> None:
-        self._partitions, self._direction, self._now_ms = partitions, direction, now_ms
-
-    def __len__(self) -> int:
-        return len(self._partitions)
-
-    @overload
-    def __getitem__(self, index: int) -> PartitionProgress: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PartitionProgress]: ...
-    def __getitem__(self, index: int | slice) -> PartitionProgress | list[PartitionProgress]:
-        if isinstance(index, slice):
-            return [self._row(partition) for partition in self._partitions[index]]
-        return self._row(self._partitions[index])
-
-    def _row(self, partition: Partition) -> PartitionProgress:
-        reached = partition.reached
-        return PartitionProgress(
-            topic=partition.tp.topic,
-            partition=partition.tp.partition,
-            target=partition.link.target.topic,
-            state=_state(partition),
-            start_offset=partition.start_offset,
-            position=partition.position,
-            end_offset=partition.ends.end,
-            lag_records=partition.ends.lag(reached),
-            lag_ms=partition.ends.lag_ms(reached, self._now_ms),
-            direction=self._direction,
-            target_position=None if partition.target_next < 0 else partition.target_next,
-            held_by_open_transaction=partition.held_back or None,
-            gaps=partition.gaps,
-            topic_id=str(partition.link.source_topic_id or ""),
-            initial_end=partition.initial_end,
-            reason=partition.blocked,
-        )
+def _row(direction: str, now_ms: int, partition: Partition) -> PartitionProgress:
+    reached = partition.reached
+    return PartitionProgress(
+        topic=partition.tp.topic,
+        partition=partition.tp.partition,
+        target=partition.link.target.topic,
+        state=_state(partition),
+        start_offset=partition.start_offset,
+        position=partition.position,
+        end_offset=partition.ends.end,
+        lag_records=partition.ends.lag(reached),
+        lag_ms=partition.ends.lag_ms(reached, now_ms),
+        direction=direction,
+        target_position=None if partition.target_next < 0 else partition.target_next,
+        held_by_open_transaction=partition.held_back or None,
+        gaps=partition.gaps,
+        topic_id=str(partition.link.source_topic_id or ""),
+        initial_end=partition.initial_end,
+        reason=partition.blocked,
+    )
 
 
 def _state(partition: Partition) -> PartitionState:

@@ -12,8 +12,9 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from smartconnect.domain.kafka_replication_spec import Direction, ReplicationSpec, Strategy
+from smartconnect.domain.kafka_replication_spec import Direction, ReplicationSpec
 from smartconnect.domain.planning import PlanLayout, Planned, Start
+from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.topics import TopicSelection
 from smartconnect.jobs.kafka_replication.naming import Naming, selection_of
 from smartconnect.jobs.topic_pattern import selection
@@ -34,7 +35,7 @@ async def plan(
 ) -> Planned:
     """Units, starts and what the next plan must know: the selection. Asks the clusters only for `latest`."""
     starts: list[Start] = []
-    if spec.strategy is Strategy.LATEST:
+    if spec.strategy is ConsumerStrategy.LATEST:
         ours, theirs = await asyncio.gather(current.metadata([]), peer.metadata([]))
         same = ours.cluster_id == theirs.cluster_id
         for direction in spec.directions:

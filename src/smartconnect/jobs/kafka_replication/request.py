@@ -15,14 +15,13 @@ from smartconnect.domain.fields import Flag, Reading, Real, Text, Unfit, Whole, 
 from smartconnect.domain.kafka_replication_spec import (
     Delivery,
     Direction,
-    OnGap,
     OnRejectedRecord,
     Peer,
     ReplicationOptions,
     ReplicationSpec,
-    Strategy,
     Timestamps,
 )
+from smartconnect.domain.policies import ConsumerStrategy, OnGap
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import TaskConfig
@@ -73,7 +72,7 @@ SOURCE_FIELDS = (
     Text("cluster_name", **_ALIAS),  # type: ignore[arg-type]
     Text("direction", required=True, choices=tuple(DIRECTIONS)),
     Whole("task_num", 1, 64),
-    Text("consumer_strategy", choices=tuple(Strategy)),
+    Text("consumer_strategy", choices=tuple(ConsumerStrategy)),
     Whole("replication_factor", 1, 32_767),
     Flag("rename_topic_enabled"),
     Text("topics_mapping"),
@@ -241,7 +240,7 @@ def spec_with(config: TaskConfig, peer: Peer, options: ReplicationOptions) -> Re
         current_alias=str(values.get("current_cluster_name", "")),
         peer_alias=str(values.get("cluster_name", "")),
         task_num=units_of(config),
-        strategy=Strategy(str(values["consumer_strategy"])),
+        strategy=ConsumerStrategy(str(values["consumer_strategy"])),
         replication_factor=None if replicas is None else _number(replicas),
         rename=values["rename_topic_enabled"] is True,
         mapping=mapping,

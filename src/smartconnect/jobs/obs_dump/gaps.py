@@ -5,7 +5,7 @@ Each is an event and a mark in progress. `on_gap = "continue"` goes on at the fi
 
 from __future__ import annotations
 
-from smartconnect.domain.obs_dump_spec import OnGap
+from smartconnect.domain.policies import OnGap
 from smartconnect.domain.progress import Level
 from smartconnect.jobs.obs_dump.assembler import CutCause
 from smartconnect.jobs.obs_dump.committer import Committer

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from smartconnect.domain.task import Reason
+from smartconnect.jobs.lag import EndsSeen
 from smartconnect.jobs.obs_dump.entries import MAX_ENTRIES, Entry
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import BlockWriter
@@ -75,8 +76,8 @@ class Partition:
     """One partition of a unit. `position` is None until its first commit.
 
     `next_start` begins the range of the next object, so that ranges touch although offsets have holes; `position_start` is what that was
-    when the position was committed. `replacements` are prepared uploads that redeliver lost ones. `waiting`: (source end, wall ms when it
-    was first seen) of what is not durable yet. `recommit`: commit even what has not changed. `gone`: its topic does not exist any more.
+    when the position was committed. `replacements` are prepared uploads that redeliver lost ones. `ends`: where the source ended, and
+    since when that is not durable. `recommit`: commit even what has not changed. `gone`: its topic does not exist any more.
     `blocked` stops this partition alone."""
 
     tp: TopicPartition
@@ -90,9 +91,8 @@ class Partition:
     gone: bool = False
     topic_id: UUID | None = None
     start_offset: int | None = None
-    end_offset: int | None = None
     initial_end: int | None = None
-    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+    ends: EndsSeen = field(default_factory=EndsSeen)
     held_back: int = 0
     open: OpenObject | None = None
     sealed: deque[SealedObject] = field(default_factory=deque)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 
-from smartconnect.domain.obs_dump_spec import ConsumerStrategy
 from smartconnect.domain.planning import PlanLayout, Planned, Start
+from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.task import TaskConfig
 from smartconnect.domain.topics import TopicSelection
 from smartconnect.jobs.obs_dump.request import strategy_of, stripped_path, units_of

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 
 from smartconnect.domain.fields import Flag, Reading, Real, Text, Unfit, Whole, full_name, quoted, read_object
-from smartconnect.domain.obs_dump_spec import ConsumerStrategy, ObsDumpOptions, ObsDumpSpec, OnGap, OnLostUpload
+from smartconnect.domain.obs_dump_spec import ObsDumpOptions, ObsDumpSpec, OnLostUpload
+from smartconnect.domain.policies import ConsumerStrategy, OnGap
 from smartconnect.domain.problems import Problem, ProblemKind
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import TaskConfig

@@ -26,7 +26,7 @@ from smartconnect.jobs.obs_dump.gaps import Gaps
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.janitor import Janitor
 from smartconnect.jobs.obs_dump.keeping import Keeper
-from smartconnect.jobs.obs_dump.meter import Meter, saw_end
+from smartconnect.jobs.obs_dump.meter import Meter
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.publisher import Publisher
 from smartconnect.jobs.obs_dump.roster import Changes, Known, Roster
@@ -159,7 +159,7 @@ class MovingUnit:
                 if fetched.fetch_offset != partition.read:  # nobody else would bring the two together again
                     self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
                     continue
-                saw_end(partition, fetched.high_watermark, self._inc.clock.now_ms())
+                partition.ends.saw(fetched.high_watermark, partition.position, self._inc.clock.now_ms())
                 partition.held_back = max(0, fetched.high_watermark - fetched.last_stable_offset)
                 if fetched.error is not None:
                     await self._gaps.handle(partition, fetched)

@@ -1,0 +1,103 @@
+"""What the meters of jobs have in common (api.md §7): how far the initial copy is, who is held back by an open transaction, what a unit
+says of its blocked partitions, and rows of progress that are made only when somebody reads them. Pure; times are passed in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Final, Generic, TypeVar, overload
+
+from smartconnect.domain.errors import PartitionBlocked
+from smartconnect.domain.progress import Level, PartitionProgress
+from smartconnect.domain.task import Reason
+
+_ETA_WINDOW_S: Final = 60.0
+_HELD_EVENT_S: Final = 60.0
+_EVERY_S: Final = 1.0
+T = TypeVar("T")
+
+
+class CopyPace:
+    """How the initial copy goes on: offsets done of all, looked at once a second. `percent` never falls, and is 100 only when done."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+        self._remaining = 0
+        self.percent = 0.0
+
+    def is_due(self, now: float) -> bool:
+        return not self._seen or now - self._seen[-1][0] >= _EVERY_S
+
+    def saw(self, now: float, done: int, total: int) -> None:
+        self._seen.append((now, done))
+        while now - self._seen[0][0] > _ETA_WINDOW_S:
+            self._seen.popleft()
+        self._remaining = total - done
+        if self._remaining:
+            self.percent = max(self.percent, min(99.9, round(100 * done / total, 1)))
+
+    @property
+    def is_done(self) -> bool:
+        return bool(self._seen) and self._remaining == 0
+
+    @property
+    def eta_ms(self) -> int | None:
+        """From the rate of the last minute; None where there is none."""
+        if len(self._seen) < 2:
+            return None
+        (before, done_before), (now, done) = self._seen[0], self._seen[-1]
+        if done <= done_before:
+            return None
+        return int(self._remaining * (now - before) / (done - done_before) * 1000)
+
+
+class HeldBack:
+    """Records held back by an open transaction of somebody for a minute look like a hang: that is told, once. `tell`: the ledger's."""
+
+    def __init__(self, tell: Callable[[Level, str, str], None]) -> None:
+        self._tell = tell
+        self._since: dict[Hashable, float] = {}
+
+    def look(self, where: Hashable, records: int, now: float) -> None:
+        """So many records of partition `where` are hidden now."""
+        if not records:
+            self._since.pop(where, None)
+        elif now - self._since.setdefault(where, now) > _HELD_EVENT_S:
+            self._since[where] = float("inf")
+            message = f"{records} records of {where} are held back by an open transaction of a producer"
+            self._tell(Level.WARNING, "held_by_open_transaction", message)
+
+
+def blocked_reason(reasons: Iterable[Reason | None]) -> Reason | None:
+    """What the unit as a whole says while some of its partitions stand still."""
+    standing = [reason for reason in reasons if reason is not None]
+    if not standing:
+        return None
+    first = min(standing, key=lambda reason: reason.since)
+    more = f" (and {len(standing) - 1} more)" if len(standing) > 1 else ""
+    return Reason(PartitionBlocked.code, first.message + more, since=first.since)
+
+
+def sum_known(lags: Sequence[int | None]) -> int | None:
+    """The sum; None while one of them is not known: it is never shown as nothing."""
+    known = [lag for lag in lags if lag is not None]
+    return sum(known) if len(known) == len(lags) else None
+
+
+class LazyRows(Sequence[PartitionProgress], Generic[T]):
+    """A row for each partition, made when it is read."""
+
+    def __init__(self, partitions: Sequence[T], make: Callable[[T], PartitionProgress]) -> None:
+        self._partitions, self._make = partitions, make
+
+    def __len__(self) -> int:
+        return len(self._partitions)
+
+    @overload
+    def __getitem__(self, index: int) -> PartitionProgress: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PartitionProgress]: ...
+    def __getitem__(self, index: int | slice) -> PartitionProgress | list[PartitionProgress]:
+        if isinstance(index, slice):
+            return [self._make(partition) for partition in self._partitions[index]]
+        return self._make(self._partitions[index])
