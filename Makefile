@@ -40,7 +40,7 @@ parts: setup         ## the servers of the sandbox, fetched and built before tes
 	$(BIN)/python -c "from smartconnect.sandbox import kafka, kafka_files, s3; kafka_files.libraries(kafka.KAFKA_VERSION); s3.versitygw()"
 
 test-integration: setup parts
-	$(PYTEST) $(PARALLEL) tests/integration -m "not long"
+	$(PYTEST) $(PARALLEL) tests/integration -m "not long" --durations=15
 
 chaos: setup         ## the long form of the kill, freeze and cut runs
 	$(PYTEST) tests -m "chaos or long" --timeout=7200
