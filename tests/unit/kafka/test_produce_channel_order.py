@@ -1,0 +1,80 @@
+"""Outcomes of one connection are told in the order of its requests, whatever order their answers are noticed in: a task for each answer
+could run before its elder, and a partition's batches would land out of order in our books."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
+
+from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.messages import Api
+from smartconnect.kafka.produce_channel import Outcome, OutgoingBatch, ProduceChannel, ProduceOptions
+from smartconnect.kafka.types import TopicPartition
+from tests.support.waiting import eventually
+
+TP = TopicPartition("orders", 0)
+VERSION = 7
+
+
+class Answering:
+    """A connection whose answers the test gives, in any order."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.asked: list[asyncio.Future[memoryview]] = []
+
+    def version(self, api: Api) -> int:
+        return VERSION
+
+    async def submit(self, api: Api, version: int, parts: Sequence[Any]) -> Awaitable[memoryview]:
+        answer: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
+        self.asked.append(answer)
+        return answer
+
+    def throttle(self, seconds: float) -> None:
+        assert seconds == 0
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class OneBroker:
+    """A cluster with that connection."""
+
+    def __init__(self, connection: Answering) -> None:
+        self._connection = connection
+
+    async def dial(self, node_id: int) -> Answering:
+        return self._connection
+
+
+def stored_at(offset: int) -> memoryview:
+    """A broker's answer: the batch of the partition is stored at `offset`."""
+    topic = struct.pack(">h6s", 6, b"orders")
+    partition = struct.pack(">ihqqq", 0, 0, offset, -1, 0)
+    return memoryview(struct.pack(">i", 1) + topic + struct.pack(">i", 1) + partition + struct.pack(">i", 0))
+
+
+async def test_an_answer_that_is_there_first_is_told_in_its_turn() -> None:
+    connection, told = Answering(), list[Outcome]()
+    channel = ProduceChannel(cast(Cluster, OneBroker(connection)), 1, ProduceOptions(), told.append)
+    running = asyncio.create_task(channel.run())
+    channel.put(TP, OutgoingBatch(b"0", 0))
+    await eventually(lambda: len(connection.asked) == 1)
+    connection.asked[0].set_result(stored_at(0))
+    for number in (1, 2, 3):
+        channel.put(TP, OutgoingBatch(b"n", number))
+    await eventually(lambda: len(connection.asked) == 4)
+    for number in (3, 2):
+        connection.asked[number].set_result(stored_at(number))
+    await eventually(lambda: connection.asked[2].done())
+    assert [outcome.batch.tag for outcome in told] == [0]
+    connection.asked[1].set_result(stored_at(1))
+    await eventually(lambda: len(told) == 4)
+    assert [outcome.batch.tag for outcome in told] == [0, 1, 2, 3]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert connection.closed
