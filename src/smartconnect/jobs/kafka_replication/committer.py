@@ -85,7 +85,7 @@ class Committer:
         outbox.open_gate()
         await self._admit()
         while not self._is_due():
-            await outbox.changed(pace.wait(quiet=outbox.quiet or outbox.nbytes < _LIGHT_BYTES))
+            await outbox.changed(pace.wait(quiet=self._may_end_early))
             await self._admit()
         if self._transactional:
             outbox.close_gate()
@@ -94,9 +94,14 @@ class Committer:
         await self._finish()
 
     def _is_due(self) -> bool:
+        return self._outbox.nbytes >= _MOST_BYTES or self._pace.is_due(quiet=self._may_end_early)
+
+    @property
+    def _may_end_early(self) -> bool:
+        """A transaction hides its data until its end; a trickle is never quiet, and nothing is lost by ending its transactions early.
+        Without transactions nothing is hidden, and each end asks the registry."""
         outbox = self._outbox
-        light = outbox.nbytes < _LIGHT_BYTES  # a trickle is never quiet, and nothing is lost by ending its transactions early
-        return outbox.nbytes >= _MOST_BYTES or self._pace.is_due(quiet=outbox.quiet or light or self._hurry)
+        return self._hurry or (self._transactional and (outbox.quiet or outbox.nbytes < _LIGHT_BYTES))
 
     async def _admit(self) -> None:
         lanes = self._outbox.outsiders()
