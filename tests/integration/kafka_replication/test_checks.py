@@ -1,4 +1,4 @@
-"""The live checks, planning and resolving of a replication between real clusters, one of them with logins and ACLs (kafka-replication.md
+"""The live checks of a replication between real clusters, one of them with logins and ACLs (kafka-replication.md
 §1, §10, §16)."""
 
 from __future__ import annotations
@@ -6,11 +6,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from random import Random
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -21,21 +20,13 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from smartconnect.domain.clock import Clock
-from smartconnect.domain.planning import PlanLayout, Start
-from smartconnect.domain.problems import Problem, ProblemKind
-from smartconnect.domain.secret import Secret
-from smartconnect.domain.task import Desired, Kind, Task, TaskConfig
-from smartconnect.jobs.kafka_replication import planning, resolving
-from smartconnect.jobs.kafka_replication.environment import Directory
-from smartconnect.jobs.kafka_replication.job import KafkaReplicationJob
+from smartconnect.domain.problems import ProblemKind
 from smartconnect.sandbox.kafka import KafkaCluster, KafkaOptions, kafka_cluster
 from smartconnect.sandbox.ports import free_port
-from smartconnect.settings import InstanceSettings, KafkaReplicationSettings
+from tests.integration.kafka_replication.checking import JOES_PASSWORD, Control, as_joe, plainly, told
 from tests.support.services import Names, shared
 from tests.support.topics import create_topic
 
-JOES_PASSWORD = "correct-horse"
 ANYTHING = AclOperation.ALL
 Rights = Mapping[tuple[ResourceType, str, ResourcePatternType], tuple[AclOperation, ...]]
 
@@ -70,61 +61,6 @@ async def grant(server: KafkaCluster, rights: Rights) -> None:
     ]
     for future in (await asyncio.to_thread(admin.create_acls, bindings)).values() if bindings else ():
         await asyncio.to_thread(future.result, 30)
-
-
-class Control:
-    """The job as control uses it, with instances that a test names."""
-
-    def __init__(self, here: KafkaCluster, there: InstanceSettings | None = None, **settings: Any) -> None:
-        current = InstanceSettings(id="here", project_id="p", name="here", bootstrap_servers=here.bootstrap_servers)
-        instances = {each.id: each for each in (current, there) if each is not None}
-        replication = KafkaReplicationSettings(**settings)
-        directory = Directory(find_instance=instances.get, kafka_replication=lambda: replication)
-        self.job = KafkaReplicationJob(directory, Clock(), Random(1))
-
-    def read(self, source: Mapping[str, Any], **changes: Any) -> tuple[TaskConfig, Mapping[str, Secret]]:
-        parsed = self.job.parse("here", {"source_task": dict(source), **changes})
-        assert list(parsed.problems) == []
-        return parsed.config, parsed.secrets
-
-    async def check(self, source: Mapping[str, Any], **changes: Any) -> list[Problem]:
-        return list(await self.job.check("here", *self.read(source, **changes)))
-
-    async def validate(self, source: Mapping[str, Any]) -> list[Problem]:
-        parsed = self.job.parse("here", {"source_task": dict(source)}, partial=True)
-        return list(await self.job.check("here", parsed.config, parsed.secrets))
-
-    async def resolve(
-        self, source: Mapping[str, Any], earlier: TaskConfig | None = None, **changes: Any
-    ) -> tuple[TaskConfig, list[Problem]]:
-        resolved = await self.job.resolve("here", *self.read(source, **changes), earlier)
-        return resolved.config, list(resolved.problems)
-
-    async def plan(self, configuration: TaskConfig, known: list[Start], facts: Mapping[str, str]) -> Any:
-        return await self.job.plan(a_task(configuration), {}, known, facts)
-
-
-def a_task(configuration: TaskConfig) -> Task:
-    return Task("task-1", "p", "here", "name", Kind.KAFKA_REPLICATION, configuration, Desired.RUNNING, 1, 1, 0)
-
-
-def told(problems: list[Problem]) -> dict[str, str]:
-    """Reasons by field, without warnings; several of one field joined."""
-    found: dict[str, str] = {}
-    for problem in problems:
-        if not problem.warning:
-            field = problem.field.removeprefix("source_task.")
-            found[field] = f"{found[field]}; {problem.reason}" if field in found else problem.reason
-    return found
-
-
-def plainly(server: KafkaCluster, **more: Any) -> dict[str, Any]:
-    return {"bootstrap_servers": server.bootstrap_servers, "direction": "pull", **more}
-
-
-def as_joe(server: KafkaCluster, **more: Any) -> dict[str, Any]:
-    login = {"security_protocol": "SASL_PLAINTEXT", "user_name": "joe", "password": JOES_PASSWORD}
-    return {"bootstrap_servers": server.bootstrap_servers, "direction": "pull", **login, **more}
 
 
 # -- reaching both sides -------------------------------------------------------------------------------------------------
@@ -321,41 +257,7 @@ async def _commit(server: KafkaCluster, group: str, name: str) -> None:
         await asyncio.to_thread(consumer.close)
 
 
-# -- resolving -----------------------------------------------------------------------------------------------------------
-
-
-async def test_what_only_the_clusters_tell_is_decided_and_stored(kafka: KafkaCluster, peer_kafka: KafkaCluster) -> None:
-    configuration, problems = await Control(kafka).resolve(plainly(peer_kafka), topics="orders")
-    assert problems == []
-    source = configuration.source_task
-    assert (source["current_cluster_name"], source["replication_factor"]) == ("here", 1)
-    assert source["cluster_name"] == peer_kafka.cluster_id[:20]
-    assert (source["current_cluster_id"], source["peer_cluster_id"]) == (kafka.cluster_id, peer_kafka.cluster_id)
-    given = plainly(peer_kafka, cluster_name="B", current_cluster_name="A", replication_factor=1)
-    configuration, _ = await Control(kafka).resolve(given, topics="orders")
-    assert (configuration.source_task["cluster_name"], configuration.source_task["current_cluster_name"]) == ("B", "A")
-
-
-async def test_a_silent_peer_leaves_open_what_nothing_needs(kafka: KafkaCluster, peer_kafka: KafkaCluster) -> None:
-    silent = {"bootstrap_servers": f"127.0.0.1:{free_port()}", "direction": "pull"}
-    began = time.monotonic()
-    configuration, problems = await Control(kafka).resolve(silent, topics="orders")
-    assert time.monotonic() - began < resolving.LOOK_WITHIN_S + 1
-    assert problems == []
-    assert "cluster_name" not in configuration.source_task
-    assert configuration.source_task["replication_factor"] == 1  # of a pull the instance is the target
-    pushed, _ = await Control(kafka).resolve({**silent, "direction": "push"}, topics="orders")
-    assert "replication_factor" not in pushed.source_task
-    for needing in (
-        {"source": {"rename_topic_enabled": True}},
-        {"options": {"mm2_topics": True}},
-        {"options": {"heartbeats": True}},
-    ):
-        source = {**silent, **needing.get("source", {})}
-        _, problems = await Control(kafka).resolve(source, topics="orders", options=needing.get("options"))
-        assert [problem.field for problem in problems] == ["source_task.cluster_name"]
-    _, problems = await Control(kafka).resolve({**silent, "rename_topic_enabled": True, "cluster_name": "B"}, topics="orders")
-    assert problems == []
+# -- modifications ------------------------------------------------------------------------------------------------------
 
 
 async def test_another_cluster_behind_a_modification_is_seen(
@@ -371,51 +273,3 @@ async def test_another_cluster_behind_a_modification_is_seen(
     )
     found = [problem.field for problem in control.job.meaningless_positions(stored, another)]
     assert found == ["source_task.bootstrap_servers"]
-
-
-# -- planning ------------------------------------------------------------------------------------------------------------
-
-
-async def test_latest_of_both_directions_is_the_end_now(kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names) -> None:
-    name = names.topic("orders")
-    await create_topic(kafka.bootstrap_servers, name, partitions=2)
-    await create_topic(peer_kafka.bootstrap_servers, name, partitions=1)
-    await produce(kafka, name, [0, 1, 1])
-    await produce(peer_kafka, name, [0] * 5)
-    control = Control(kafka)
-    two_way = plainly(peer_kafka, direction="two-way", rename_topic_enabled=True, cluster_name="B", task_num=3)
-    configuration, _ = control.read(two_way, topics_regex=f"{names.base}.*")
-    planned = await control.plan(configuration, [], {})
-    assert planned.layout == PlanLayout(("pull", "push"), 3) == control.job.layout(configuration)
-    assert set(planned.starts) == {Start("pull", name, 0, 5), Start("push", name, 0, 1), Start("push", name, 1, 2)}
-
-
-async def test_only_what_a_modification_adds_is_resolved_again(kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names) -> None:
-    first, later, added = (names.topic(suffix) for suffix in ("a-first", "a-later", "b-added"))
-    for name in (first, later, added):
-        await create_topic(peer_kafka.bootstrap_servers, name)
-        await produce(peer_kafka, name, [0])
-    control = Control(kafka)
-    configuration, _ = control.read(plainly(peer_kafka), topics=f"{first},{later}")
-    planned = await control.plan(configuration, [], {})
-    assert {start.topic for start in planned.starts} == {first, later}
-    modified, _ = control.read(plainly(peer_kafka), topics_regex=f"{names.base}.*")
-    known = [start for start in planned.starts if start.topic == first]
-    again = await control.plan(modified, known, planned.facts)
-    assert set(again.starts) == {Start("pull", added, 0, 1)}
-
-
-async def test_earliest_needs_no_cluster_to_be_planned(kafka: KafkaCluster) -> None:
-    control = Control(kafka)
-    source = {"bootstrap_servers": f"127.0.0.1:{free_port()}", "direction": "pull", "consumer_strategy": "earliest"}
-    configuration, _ = control.read(source, topics="orders")
-    planned = await control.plan(configuration, [], {})
-    assert (planned.layout, list(planned.starts)) == (PlanLayout(("pull",), 2), [])
-    assert set(planned.facts) == {planning.SELECTION_FACT}
-
-
-async def produce(server: KafkaCluster, name: str, partitions: list[int]) -> None:
-    producer = Producer({"bootstrap.servers": server.internal_servers, "log_level": 0})
-    for partition in partitions:
-        producer.produce(name, b"value", partition=partition)
-    assert await asyncio.to_thread(producer.flush, 30) == 0

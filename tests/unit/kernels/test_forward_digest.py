@@ -38,8 +38,6 @@ RECORDS = [Record(10 + i, b"value %d" % i, b"key", 1000 + i, ((b"h", b"1"), (b"n
 def digest(request):
     """All ranges of some data, the unfinished one included, by one implementation."""
     implementation = twin_digest if request.param == "python" else compiled_module()
-    if implementation is None:
-        pytest.skip("the extension is not built")
 
     def call(data, plan=ALL, unfinished=NO_RECORDS):
         finished, rest = implementation.digest(data, walk(data, 0, []), plan, Scratch(), unfinished)

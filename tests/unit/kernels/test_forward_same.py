@@ -30,7 +30,6 @@ from smartconnect.kernels.forward import Part, Room
 from smartconnect.kernels.twin_walk import walk
 
 COMPILED: Any = compiled_module()
-pytestmark = pytest.mark.skipif(COMPILED is None, reason="the extension is not built")
 
 FOREIGN = [(2, 0, 0, -1), (1, 0, 1, -1), (1, 1, 0, -1), (0, 10_000, 0, -1), (0, 0, 2, -1), (-1, 0, 0, -1), (0, -1, 0, -1)]
 

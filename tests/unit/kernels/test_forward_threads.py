@@ -14,7 +14,6 @@ from smartconnect.kernels.forward import Part, Room
 
 __all__ = ["no_switching"]
 
-compiled_only = pytest.mark.skipif(compiled_module() is None, reason="the extension is not built")
 DATA = encode.batch([Record(i, b"value") for i in range(20_000)])
 MANY = 3000
 BEHIND_ALL = 1 << 40
@@ -24,26 +23,22 @@ def parts() -> list[Part]:
     return [Part(memoryview(DATA)[61:], 20_000, 0, 19_999, 0, None)] * MANY
 
 
-@compiled_only
 def test_check_lets_go_of_the_lock(no_switching):
     rows = walk(DATA, 0, []) * (4 * MANY)
     assert main_thread_runs_during(lambda: compiled_module().check(DATA, rows))
 
 
-@compiled_only
 def test_stamp_lets_go_of_the_lock(no_switching):
     data = bytearray(DATA)
     ranges = [(0, len(data), 0)] * 500_000
     assert main_thread_runs_during(lambda: compiled_module().stamp(data, ranges, Stamp(1, 1, transactional=True)))
 
 
-@compiled_only
 def test_rewrite_lets_go_of_the_lock(no_switching):
     plan, room = RecodePlan(1 << 40, from_offset=BEHIND_ALL), Room(1 << 40, 1 << 40)
     assert main_thread_runs_during(lambda: compiled_module().rewrite(parts(), plan, room, START, bytearray()))
 
 
-@compiled_only
 def test_sum_up_lets_go_of_the_lock(no_switching):
     plan = DigestPlan(BEHIND_ALL, 2 * BEHIND_ALL)
     assert main_thread_runs_during(lambda: compiled_module().sum_up(parts(), plan, NO_RECORDS))

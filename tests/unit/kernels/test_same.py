@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.kernels.conftest import TWIN, compiled_module
@@ -13,7 +12,6 @@ from tests.unit.kernels.reference import batches, content, plans, response
 from smartconnect.kernels import START, BlockPool, BlockWriter, KernelError, Limits, MalformedBatch, Scratch, Section, sections
 
 COMPILED = compiled_module()
-pytestmark = pytest.mark.skipif(COMPILED is None, reason="the extension is not built")
 
 aborted_lists = st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 30)), max_size=4)
 limits = st.builds(Limits, st.integers(0, 20), st.integers(0, 40), st.integers(0, 2000))

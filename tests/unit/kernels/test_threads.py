@@ -43,7 +43,6 @@ def test_work_that_keeps_the_lock_is_noticed(no_switching):
     assert not main_thread_runs_during(lambda: sum(range(100_000)))
 
 
-@pytest.mark.skipif(compiled_module() is None, reason="the extension is not built")
 def test_join_lets_go_of_the_lock(no_switching):
     records = [encode.Record(i, b"v") for i in range(20_000)]
     part = Section(encode.records_section(records, 0, 0), len(records), 0, len(records))
