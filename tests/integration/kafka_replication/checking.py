@@ -15,6 +15,7 @@ from smartconnect.jobs.kafka_replication.environment import Directory
 from smartconnect.jobs.kafka_replication.job import KafkaReplicationJob
 from smartconnect.sandbox.kafka import KafkaCluster
 from smartconnect.settings import InstanceSettings, KafkaReplicationSettings
+from tests.support.kafka_proxy import KafkaProxy
 
 JOES_PASSWORD = "correct-horse"
 
@@ -22,7 +23,7 @@ JOES_PASSWORD = "correct-horse"
 class Control:
     """The job as control uses it, with instances that a test names."""
 
-    def __init__(self, here: KafkaCluster, there: InstanceSettings | None = None, **settings: Any) -> None:
+    def __init__(self, here: KafkaCluster | KafkaProxy, there: InstanceSettings | None = None, **settings: Any) -> None:
         current = InstanceSettings(id="here", project_id="p", name="here", bootstrap_servers=here.bootstrap_servers)
         instances = {each.id: each for each in (current, there) if each is not None}
         replication = KafkaReplicationSettings(**settings)

@@ -24,6 +24,8 @@ from smartconnect.domain.problems import ProblemKind
 from smartconnect.sandbox.kafka import KafkaCluster, KafkaOptions, kafka_cluster
 from smartconnect.sandbox.ports import free_port
 from tests.integration.kafka_replication.checking import JOES_PASSWORD, Control, as_joe, plainly, told
+from tests.support.kafka_api import ApiKey
+from tests.support.kafka_proxy import KafkaProxy
 from tests.support.services import Names, shared
 from tests.support.topics import create_topic
 
@@ -81,6 +83,20 @@ async def test_nothing_is_made_by_checking(kafka: KafkaCluster, peer_kafka: Kafk
     assert await Control(kafka).check(plainly(peer_kafka), topics=names.topic()) == []
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
     assert names.topic() not in (await asyncio.to_thread(admin.list_topics, timeout=30)).topics
+
+
+async def test_a_target_topic_that_appears_during_the_check_is_no_trouble(
+    kafka: KafkaCluster, proxied_kafka: KafkaProxy, peer_kafka: KafkaCluster, names: Names
+) -> None:
+    """A unit of the same task may make it just then: the look at the target did not show it, and asked to make it the broker refuses."""
+    await create_topic(peer_kafka.bootstrap_servers, names.topic())
+
+    async def made(_: object) -> None:
+        await create_topic(kafka.bootstrap_servers, names.topic())
+
+    asked = proxied_kafka.on_request(ApiKey.CREATE_TOPICS, made)
+    assert await Control(proxied_kafka).check(plainly(peer_kafka), topics=names.topic()) == []
+    assert asked.hits == 1
 
 
 async def test_validate_needs_no_topics_and_no_direction(kafka: KafkaCluster, peer_kafka: KafkaCluster) -> None:

@@ -160,6 +160,32 @@ async def test_a_topic_that_we_made_gets_room_for_larger_batches(
         assert not runner.progress().counters.get("batches_rewritten")
 
 
+async def test_a_leader_that_hears_of_the_new_limit_later_gets_the_same_batch_again(
+    kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names, proxied_kafka: KafkaProxy
+) -> None:
+    """The controller says yes to a new limit before the partition's leader knows it: no reason to write the batch anew."""
+    topic = names.topic("orders")
+    source, target = Side(peer_kafka.bootstrap_servers, topic), Side(kafka.bootstrap_servers, topic)
+    await create_topic(source.servers, topic)
+    writer = RecordWriter(source.servers, topic, 1, WriterOptions(client={"message.max.bytes": 4_000_000}))
+    await writer.write(10)
+
+    async def undo(_: object) -> None:
+        await set_config(target.servers, topic, "max.message.bytes", "1048588")
+
+    async with UnitUnderTest(proxied_kafka.bootstrap_servers, spec_of(source.servers, [topic], FAST)).running() as runner:
+        await caught_up(runner)
+        await set_config(source.servers, topic, "max.message.bytes", "4000000")
+        raised = proxied_kafka.on_answer(ApiKey.INCREMENTAL_ALTER_CONFIGS, undo)
+        await writer.write_raw(0, os.urandom(2_000_000))
+        await raised.hit()
+        before = proxied_kafka.requests[ApiKey.PRODUCE]
+        await eventually(lambda: proxied_kafka.requests[ApiKey.PRODUCE] >= before + 2, what="it is refused and comes again")
+        await set_config(target.servers, topic, "max.message.bytes", "4000000")
+        await eventually_mirrored(source, target)
+        assert not runner.progress().counters.get("batches_rewritten")
+
+
 # -- records that the target does not take
 
 

@@ -13,6 +13,7 @@ from smartconnect.jobs.kafka_replication.gaps import Gaps
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.outbox import Refusal
 from smartconnect.jobs.kafka_replication.partition import Flight, Partition
+from smartconnect.jobs.kafka_replication.room import Room
 from smartconnect.jobs.kafka_replication.topic_view import TopicView
 from smartconnect.kafka.codes import UNAUTHORIZED, KafkaCode
 
@@ -35,8 +36,8 @@ _TOO_LARGE: Final = frozenset({KafkaCode.MESSAGE_TOO_LARGE, KafkaCode.RECORD_LIS
 class Refusals:
     """One incarnation's."""
 
-    def __init__(self, inc: Incarnation, gaps: Gaps, view: TopicView) -> None:
-        self._inc, self._gaps, self._view = inc, gaps, view
+    def __init__(self, inc: Incarnation, gaps: Gaps, view: TopicView, room: Room) -> None:
+        self._inc, self._gaps, self._view, self._room = inc, gaps, view, room
 
     def take(self, partition: Partition, refusal: Refusal) -> None:
         """Decide about the first of the batches that were taken back; the partition looks at all of them again."""
@@ -88,6 +89,8 @@ class Refusals:
     def _too_large(self, partition: Partition, flight: Flight) -> None:
         """The limit has shrunk, or the target recompresses: decode, by what the limit is said to be then."""
         target = partition.link.target
+        if self._room.is_settling(target.topic, flight.nbytes):
+            return  # fetched and sent again as it is
         self._view.forget_limits(target.topic)
         partition.rewrite = flight.first
         if flight.rewritten:

@@ -11,6 +11,8 @@ from smartconnect.jobs.kafka_replication.topic_view import TopicView
 from smartconnect.kafka.cluster import Cluster
 
 _AT_LEAST_TIMES: Final = 2
+_SETTLES_WITHIN_S: Final = 5.0
+"""A leader hears of a new limit from the controller, a moment after the controller has said yes."""
 
 
 class Room:
@@ -20,6 +22,7 @@ class Room:
         self._target, self._view = target, view
         self._limits: Mapping[str, TopicLimits] = {}
         self._raised: dict[str, int] = {}
+        self._settling: dict[str, tuple[int, float]] = {}
         self._refused: set[str] = set()
 
     def saw(self, limits: Mapping[str, TopicLimits]) -> None:
@@ -44,7 +47,13 @@ class Room:
         wanted = max(nbytes, _AT_LEAST_TIMES * limits.max_message_bytes)
         if await raise_max_message_bytes(self._target, topic, wanted) is None:
             self._raised[topic] = wanted
+            self._settling[topic] = wanted, self._target.clock() + _SETTLES_WITHIN_S
         else:
             self._refused.add(topic)
         self._view.forget_limits(topic)
         return self.of(topic)
+
+    def is_settling(self, topic: str, nbytes: int) -> bool:
+        """Whether the limit was raised so lately that the leader may not know it yet: batches of `nbytes` fit in a moment."""
+        raised, until = self._settling.get(topic, (0, 0.0))
+        return nbytes <= raised and self._target.clock() < until

@@ -85,7 +85,7 @@ class MovingUnit:
         self._intake = Intake(inc, self._outbox, loops_for(inc), self._room)
         self._side_work = SideWork(inc, lambda: self._roster.partitions, known.positions, inc.resources.maps)
         self._gaps = Gaps(inc, self._roster, self._fetcher, self._committer.moved)
-        self._refusals = Refusals(inc, self._gaps, self._view)
+        self._refusals = Refusals(inc, self._gaps, self._view, self._room)
         self._weak = WeakPartitions(self._outbox, self._gaps)
         self._seen = Seen()
         self._looks: deque[Seen] = deque()

@@ -32,6 +32,8 @@ POSITIONS_RIGHTS: Final = ("WRITE", "READ", "DESCRIBE")
 CHECK_ID: Final = "smartconnect.check"
 STEP_WITHIN_S: Final = 5.0
 _MOST_NAMED = 5
+_MADE_MEANWHILE: Final = KafkaCode.TOPIC_ALREADY_EXISTS
+"""Somebody, perhaps a unit of the same task, has made the topic since the metadata were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ async def _creation(spec: ReplicationSpec, target: Target) -> list[Problem]:
             answers = await create_topics(target.cluster, wanted, validate_only=True)
     except (SmartConnectError, TimeoutError) as error:
         return [_refused(f"whether topics can be made on {target.what} cannot be told: {_words(error)}")]
-    return [_not_made(target, name, refused) for name, refused in answers.items() if refused is not None][:_MOST_NAMED]
+    refusals = {name: refused for name, refused in answers.items() if refused is not None and refused.code is not _MADE_MEANWHILE}
+    return [_not_made(target, name, refused) for name, refused in refusals.items()][:_MOST_NAMED]
 
 
 def _not_made(target: Target, name: str, refused: Refused) -> Problem:
