@@ -24,22 +24,23 @@ class Sender:
 
     def put(self, tp: TopicPartition, blob: bytes) -> None:
         """Send a batch behind those before it."""
-        self.channel.put(tp, OutgoingBatch(blob))
+        self.channel.put(tp, [OutgoingBatch(blob)])
         self._sent += 1
 
     async def until(self, unanswered: int) -> None:
         """Wait until no more than so many batches have no answer. Raises SandboxFailed for one that was not stored."""
         while self._sent - self._stored > unanswered:
             if self._bad is not None:
-                raise SandboxFailed(f"Kafka did not store a batch of {self._bad.tp}: {self._bad.lost or self._bad.answer}")
+                raise SandboxFailed(f"Kafka did not store a batch of {self._bad.tp}: {self._bad.lost or self._bad.refused}")
             self._changed.clear()
             await self._changed.wait()
 
-    def _report(self, outcome: Outcome) -> None:
-        if outcome.stored:
-            self._stored += 1
-        else:
-            self._bad = outcome
+    def _report(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.stored:
+                self._stored += 1
+            else:
+                self._bad = outcome
         self._changed.set()
 
 

@@ -37,11 +37,13 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One running service; `tasks`: the path of its first instance's."""
+    """One running service; `tasks`: the path of its first instance's; `headers`: what a call without its client needs."""
 
     pid: int
     api: ApiClient
     tasks: str
+    endpoint: str
+    headers: Mapping[str, str] = field(repr=False)
 
     async def create(self, body: Mapping[str, object]) -> str:
         """Create a task; its path."""
@@ -69,11 +71,12 @@ async def serve(folder: Path, instances: Sequence[Instance], workers: int, more:
     settings.write_text(
         _SETTINGS.format(port=port, token=token, folder=folder, workers=workers) + "".join(map(_section, instances)) + more
     )
-    async with ApiClient(f"http://127.0.0.1:{port}", Token(Secret(token))) as api:
+    endpoint, tasks = f"http://127.0.0.1:{port}", f"{instance_path(_PROJECT, instances[0].id)}/connector/tasks"
+    async with ApiClient(endpoint, Token(Secret(token))) as api:
         server = ServerProcess(_command(folder, settings, api))
         try:
             await server.start()
-            yield Service(server.pid, api, f"{instance_path(_PROJECT, instances[0].id)}/connector/tasks")
+            yield Service(server.pid, api, tasks, endpoint, {"X-Auth-Token": token})
             await server.stop()
         finally:
             await server.kill()

@@ -31,12 +31,13 @@ _CODECS: Final = {codec.name.lower(): codec for codec in (Codec.NONE, Codec.LZ4,
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asks for. `peer` False: our side alone. `records`: value size → records."""
+    """What the command line asks for. `peer` False: our side alone. `records`: value size → records. `ask`: the API while it dumps."""
 
     records: dict[int, int]
     codecs: list[Codec]
     workers: int
     peer: bool
+    ask: bool
     idle_partitions: int
     idle_s: float
 
@@ -54,7 +55,7 @@ def main() -> int:
 async def _run(options: Options, program: Path | None) -> tuple[list[Compared], Rest | None]:
     cases = [Case(size, records, codec) for codec in options.codecs for size, records in options.records.items()]
     async with set_up() as stage:
-        compared = [await _compare(stage, case, options.workers, program) for case in cases]
+        compared = [await _compare(stage, case, options, program) for case in cases]
     if not options.idle_s:
         return compared, None
     async with set_up() as stage:
@@ -62,12 +63,12 @@ async def _run(options: Options, program: Path | None) -> tuple[list[Compared], 
         return compared, await idle.measure(stage, options.workers, options.idle_partitions, options.idle_s)
 
 
-async def _compare(stage: Stage, case: Case, workers: int, program: Path | None) -> Compared:
+async def _compare(stage: Stage, case: Case, options: Options, program: Path | None) -> Compared:
     _say(f"{case.name}: writing {case.total:,} records")
     stored = await data.fill(stage.cluster, case)
     bucket = stage.make_bucket(f"ours-{case.topic}")
     _say(f"{case.name}: ours")
-    mine = await _counted(case, bucket, await ours.dump(stage, case, bucket, workers))
+    mine = await _counted(case, bucket, await ours.dump(stage, case, bucket, options.workers, ask=options.ask))
     theirs = None
     if program is not None:
         bucket = stage.make_bucket(f"bento-{case.topic}")
@@ -92,6 +93,9 @@ def _parse() -> Options:
     parser.add_argument("--codec", action="append", choices=sorted(_CODECS), help="may be given several times (default: lz4)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--alone", action="store_true", help="our side only")
+    parser.add_argument(
+        "--ask", action="store_true", help="also show and list over the API while ours dumps, and how long that takes"
+    )
     parser.add_argument("--idle", type=float, default=0.0, metavar="SECONDS", help="also measure 18 idle tasks for so long")
     parser.add_argument("--idle-partitions", type=int)
     given = parser.parse_args()
@@ -104,6 +108,7 @@ def _parse() -> Options:
         codecs=[_CODECS[name] for name in given.codec or ["lz4"]],
         workers=given.workers,
         peer=not given.alone,
+        ask=given.ask,
         idle_partitions=given.idle_partitions or _IDLE_PARTITIONS[given.full],
         idle_s=given.idle,
     )

@@ -11,22 +11,26 @@ from bench.common import service
 from bench.common.data import Case
 from bench.common.service import Instance, Service
 from bench.common.watching import Measured, Watch
+from bench.obs_dump.asking import asking
 from bench.obs_dump.count import stored_bytes, visible_bytes
 from bench.obs_dump.stage import Stage
 
 MOST_RECORDS: Final = 1_000_000
 
 
-async def dump(stage: Stage, case: Case, bucket: Path, workers: int) -> Measured:
+async def dump(stage: Stage, case: Case, bucket: Path, workers: int, *, ask: bool = False) -> Measured:
     """The whole topic into the bucket. The last object of each partition is cut by `flush_size`, not by the clock: all of them are equal
-    and none larger than the default allows. From RUNNING; the notes say what it is from the call that creates the task."""
+    and none larger than the default allows. From RUNNING; the notes say what it is from the call that creates the task. `ask`: the API is
+    asked meanwhile, and the notes say how long it took to answer."""
     per_object = case.per_partition // -(-case.per_partition // MOST_RECORDS)
     async with serve(stage, stage.folder / f"service-{bucket.name}", workers) as running:
         whole = Watch(running.pid, stage.others, from_birth=False)
         task = await running.create(body(stage, bucket.name, case.topic, flush_size=per_object))
         await running.until(task, status="RUNNING")
         watch, before = Watch(running.pid, stage.others, from_birth=False), stored_bytes(bucket)
-        measured = await watch.until(case.total_bytes, lambda: visible_bytes(bucket, last_newline=True))
+        paths = {"show": task, "list": running.tasks} if ask else {}
+        with asking(running.endpoint, running.headers, paths) as answers:
+            measured = await watch.until(case.total_bytes, lambda: visible_bytes(bucket, last_newline=True))
         with_start = whole.measured()
         progress = await running.until(f"{task}/progress", lag_records=0, phase="dumping")
     measured.notes = {
@@ -34,6 +38,7 @@ async def dump(stage: Stage, case: Case, bucket: Path, workers: int) -> Measured
         "cpu_from_create_s": with_start.cpu_s,
         "stored_before_running_mb": before / 1e6,
         "retries": progress["counters"].get("retries", 0),
+        **answers.notes(),
     }
     return measured
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ from smartconnect.engine.unit import OlderPlan, ReportedPosition, StopCause, Sto
 from smartconnect.jobs.kafka_replication.environment import Directory, WorkerResources, make_worker_resources
 from smartconnect.jobs.kafka_replication.runner import ReplicationRunner
 from smartconnect.jobs.kafka_replication.steps import NullStepLog, StepLog
+from smartconnect.registry.partitions import PackedPartitions, pack_partitions
 from smartconnect.settings import InstanceSettings, KafkaReplicationSettings
 from tests.support.waiting import eventually
 
@@ -29,9 +30,16 @@ INSTANCE = "b54c9dd8-0000-0000-0000-00000000000a"
 _NUMBERS = itertools.count(1)
 
 
+def _answering() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class MemoryLedger:
-    """What the registry would know of one unit."""
+    """What the registry would know of one unit. `shown` is what the unit shows now; `answers`: whether reports are stored; who waits for
+    one is counted in `asked`."""
 
     starts_of: Mapping[tuple[str, int], int] = field(default_factory=dict)
     reported: Mapping[tuple[str, int], ReportedPosition] = field(default_factory=dict)
@@ -39,6 +47,11 @@ class MemoryLedger:
     runs: Sequence[int] = ()
     ours: bool = True
     leaving: Sequence[str] = ()
+    later_run: int = 0
+    counted: Mapping[str, int] = field(default_factory=dict)
+    shown: Callable[[], Progress] | None = None
+    answers: asyncio.Event = field(default_factory=_answering)
+    asked: int = 0
     events: list[tuple[Level, str, str]] = field(default_factory=list)
 
     async def still_ours(self) -> bool:
@@ -60,7 +73,7 @@ class MemoryLedger:
         return ()
 
     async def counters(self) -> Mapping[str, int]:
-        return {}
+        return self.counted
 
     async def open_runs(self) -> Sequence[int]:
         return self.runs
@@ -68,8 +81,19 @@ class MemoryLedger:
     async def close_runs(self, runs: Sequence[int]) -> None:
         self.runs = ()
 
+    async def note_later_run(self, run: int) -> None:
+        self.later_run = max(self.later_run, run)
+
     async def predecessors(self) -> Sequence[str]:
         return self.leaving
+
+    async def report(self) -> None:
+        self.asked += 1
+        await self.answers.wait()
+        assert self.shown is not None
+        progress = self.shown()
+        self.counted = progress.counters
+        self.reported = dict(PackedPartitions(pack_partitions(progress.partitions)).positions())
 
     def event(self, level: Level, code: str, message: str) -> None:
         self.events.append((level, code, message))
@@ -116,7 +140,9 @@ class UnitUnderTest:
         self.epoch += 1
         unit = UnitName(self.direction.value, 1, 0)
         context = UnitContext(self.task, unit, 1, self.epoch, f"i{self.epoch}", {}, self.ledger, shared)
-        return ReplicationRunner(context, self.spec, shared)
+        runner = ReplicationRunner(context, self.spec, shared)
+        self.ledger.shown = runner.progress
+        return runner
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ReplicationRunner]:

@@ -18,6 +18,8 @@ from smartconnect.api.public import PublicPages
 from smartconnect.api.services import ApiServices
 from smartconnect.control import codes
 from smartconnect.control.refusals import Refusal
+from smartconnect.domain.errors import RegistryUnreachable
+from smartconnect.telemetry.logs import get_logger
 
 
 def create_app(services: ApiServices) -> FastAPI:
@@ -37,6 +39,7 @@ def create_app(services: ApiServices) -> FastAPI:
         )
     PublicPages(services, openapi_document(table, services.version)).add_to(app)
     app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RegistryUnreachable, _registry_away)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_middleware(RequestFrame, new_request_id=services.new_request_id, clock=services.clock)
     return app
@@ -46,6 +49,13 @@ async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, Refusal):
         raise error
     return refusal_answer(error, request.scope[REQUEST_ID])
+
+
+async def _registry_away(request: Request, error: Exception) -> Response:
+    """Whatever was asked: the answer is in the registry, and the cause only in the log."""
+    request_id = request.scope[REQUEST_ID]
+    get_logger().error("request not answered", request=request_id, path=request.scope["path"], cause=str(error))
+    return refusal_answer(Refusal(codes.REGISTRY_AWAY), request_id)
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:

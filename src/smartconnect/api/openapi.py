@@ -21,6 +21,7 @@ REFUSALS = {
     405: "The path exists, the method does not.",
     413: "The body is larger than 1 MiB.",
     500: "Internal error, or tasks exist.",
+    503: "The registry does not answer; try again.",
 }
 REQUEST_ID_HEADER = {"X-Request-Id": {"description": "Also in the log.", "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"}}}
 PATH_PARAMETERS = {

@@ -14,6 +14,7 @@ from smartconnect.cli import doctor, keys, positions, sandbox, serve, verify, ve
 from smartconnect.cli.demo import register as demo
 from smartconnect.cli.tasks import commands as tasks
 from smartconnect.domain.errors import SettingsInvalid, SmartConnectError
+from smartconnect.telemetry.logs import configure
 
 EXIT_FAILED: Final = 1
 EXIT_SETTINGS: Final = 78
@@ -46,7 +47,8 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. Its output may be parsed: what is logged goes to stderr."""
+    configure("cli", level="warning")
     try:
         build()()
     except SmartConnectError as error:

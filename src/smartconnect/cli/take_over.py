@@ -135,5 +135,6 @@ def _moved_row(row: PartitionProgress, moved: PositionMoved) -> PartitionProgres
         lag_records=max(0, moved.log_end - moved.after),
         lag_ms=None,
         gaps=row.gaps + skipped,
+        expected=None,
         reason=None,
     )

@@ -58,5 +58,8 @@ METHOD_NOT_ALLOWED = ApiError(405, "DMS.00405001", "This request method is not a
 BODY_TOO_LARGE = ApiError(413, "APIGW.0201", "Request entity too large")
 INTERNAL = ApiError(500, "DMS.00500000", "Internal service error")
 TASKS_EXIST = ApiError(500, "DMS.00501012", "Smart Connect tasks exist")
+REGISTRY_AWAY = ApiError(
+    503, "DMS.00500000", "Internal service error, the registry does not answer; running tasks go on, try again"
+)
 
 ALL_ERRORS: tuple[ApiError, ...] = tuple(row for row in list(globals().values()) if isinstance(row, ApiError))

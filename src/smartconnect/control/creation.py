@@ -17,6 +17,7 @@ from smartconnect.control.lookup import Found
 from smartconnect.control.notices import warning_events
 from smartconnect.control.ports import NameTaken, NotEnabled, QuotaReached
 from smartconnect.control.refusals import Refusal, refuse_if
+from smartconnect.control.secrecy import Unquoted, unquoted
 from smartconnect.domain.fields import Flag, read_object
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.progress import Event
@@ -62,6 +63,11 @@ def read_request(jobs: Mapping[Kind, Job], instance_id: str, body: Mapping[str, 
 
 async def create(parts: ControlParts, call: CallContext, body: Mapping[str, object]) -> Found:
     """The new task. `Refusal` if anything is wrong."""
+    with unquoted(body) as hidden:
+        return await _create(parts, call, body, hidden)
+
+
+async def _create(parts: ControlParts, call: CallContext, body: Mapping[str, object], hidden: Unquoted) -> Found:
     wanted = read_request(parts.jobs, call.instance.id, body)
     job = parts.jobs[wanted.kind]
     task = _new_task(parts, call, wanted)
@@ -73,7 +79,7 @@ async def create(parts: ControlParts, call: CallContext, body: Mapping[str, obje
     resolved = await run_resolve(call.instance.id, job, wanted.config, wanted.secrets)
     refuse_if(resolved.problems, codes.CREATE_FAILED)
     task = replace(task, config=resolved.config)
-    events = warning_events(task.create_time, wanted.ignored, checks)
+    events = warning_events(task.create_time, wanted.ignored, checks, hidden)
     async with parts.placing:
         await _refuse_if_misplaced(parts, job, task)
         await _insert(parts, task, wanted.secrets, events)

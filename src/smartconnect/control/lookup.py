@@ -1,4 +1,4 @@
-"""The checks that every task call begins with, in their order: connector enabled, form of the task id, task (api.md §2)."""
+"""The checks that every task call begins with: connector enabled, form of the task id, task; the first that fails answers (api.md §2)."""
 
 from __future__ import annotations
 
@@ -40,17 +40,15 @@ async def require_enabled(parts: ControlParts, call: CallContext) -> None:
 
 
 async def find(parts: ControlParts, call: CallContext, task_id: str) -> Found:
-    """The task, or the refusal that applies first."""
-    await require_enabled(parts, call)
-    return await find_again(parts, call, task_id)
-
-
-async def find_again(parts: ControlParts, call: CallContext, task_id: str) -> Found:
-    """As `find`, for a call that has found the connector enabled."""
-    if not is_uuid(task_id):
-        raise Refusal(codes.TASK_ID_FORM)
-    row = await parts.store.find_task(call.instance.id, task_id.lower())
+    """The task, or the refusal that applies first. An instance with a task is enabled: so one look at the registry is enough for it."""
+    row = await parts.store.find_task(call.instance.id, task_id.lower()) if is_uuid(task_id) else None
     if row is None:
-        raise Refusal(codes.NO_SUCH_TASK)
+        raise await not_found(parts, call, task_id)
     task, units_stopped = row
     return Found(task=task, job=parts.jobs[task.kind], units_stopped=units_stopped)
+
+
+async def not_found(parts: ControlParts, call: CallContext, task_id: str) -> Refusal:
+    """Why there is no task of this id."""
+    await require_enabled(parts, call)
+    return Refusal(codes.NO_SUCH_TASK if is_uuid(task_id) else codes.TASK_ID_FORM)

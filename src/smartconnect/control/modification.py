@@ -19,6 +19,7 @@ from smartconnect.control.merging import lonely_secrets, merged_body
 from smartconnect.control.notices import warning_events
 from smartconnect.control.ports import NameTaken, TaskChange
 from smartconnect.control.refusals import Refusal, refuse_if
+from smartconnect.control.secrecy import Unquoted, unquoted
 from smartconnect.domain.errors import SecretUnreadable
 from smartconnect.domain.fields import Flag, quoted, read_object
 from smartconnect.domain.problems import Problem, ProblemKind
@@ -51,7 +52,12 @@ class Wanted:
 
 async def modify(parts: ControlParts, call: CallContext, found: Found, body: Mapping[str, object]) -> Found:
     """The task after the change. Raises `StaleTask` if it changed meanwhile: find it and decide again."""
-    wanted = read_request(found, body, await _stored_secrets(parts, found.task))
+    stored = await _stored_secrets(parts, found.task)
+    with unquoted(body, stored) as hidden:
+        return await _modify(parts, call, found, read_request(found, body, stored), hidden)
+
+
+async def _modify(parts: ControlParts, call: CallContext, found: Found, wanted: Wanted, hidden: Unquoted) -> Found:
     checks: Sequence[Problem] = ()
     await _refuse_if_misplaced(parts, found, wanted)
     if wanted.changes_data and parts.policy().check_connections:
@@ -59,7 +65,7 @@ async def modify(parts: ControlParts, call: CallContext, found: Found, body: Map
         checks = await run_checks(parts, call, found.job, config, wanted.all_secrets)
         refuse_if(checks, codes.MODIFY_FAILED)
     wanted = await _resolved(found, wanted)
-    events = warning_events(parts.clock.now_ms(), wanted.ignored, checks)
+    events = warning_events(parts.clock.now_ms(), wanted.ignored, checks, hidden)
     if not wanted.changes_anything:
         if events:
             await parts.store.add_events(found.task.id, events)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from smartconnect.control.secrecy import Unquoted
 from smartconnect.domain.problems import Problem
 from smartconnect.domain.progress import Event, Level
 
 
-def warning_events(now_ms: int, ignored: Sequence[str], warnings: Iterable[Problem]) -> list[Event]:
-    """One event for all ignored fields, one for each warning."""
-    events = [Event(now_ms, Level.WARNING, "live_check", f"{problem.field}: {problem.reason}") for problem in warnings]
+def warning_events(now_ms: int, ignored: Sequence[str], warnings: Iterable[Problem], hidden: Unquoted) -> list[Event]:
+    """One event for all ignored fields, one for each warning; without the secrets that are `hidden`."""
+    told = [("live_check", f"{problem.field}: {problem.reason}") for problem in warnings]
     if ignored:
-        events.append(Event(now_ms, Level.WARNING, "unknown_fields", f"ignored: {', '.join(ignored)}"))
-    return events
+        told.append(("unknown_fields", f"ignored: {', '.join(ignored)}"))
+    return [Event(now_ms, Level.WARNING, code, hidden.clean(message)) for code, message in told]

@@ -4,7 +4,8 @@ problems asks for (api.md §4.5, §8). Raised in control and in the API, rendere
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from smartconnect.control import codes
 from smartconnect.control.codes import ApiError
@@ -31,6 +32,11 @@ class Refusal(Exception):
             return sentence
         reasons = (f"{problem.field}: {problem.reason}" if problem.field else problem.reason for problem in self.problems)
         return f"{sentence}: {'; '.join(reasons)}"
+
+    def cleaned(self, clean: Callable[[str], str]) -> Refusal:
+        """The same, with its problems' texts as `clean` gives them."""
+        problems = [replace(problem, field=clean(problem.field), reason=clean(problem.reason)) for problem in self.problems]
+        return Refusal(self.error, problems, why=self._why, key=self._key)
 
 
 PRECEDENCE: tuple[tuple[ProblemKind, ApiError], ...] = (

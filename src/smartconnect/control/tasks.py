@@ -13,9 +13,9 @@ from smartconnect.control.actions import Action, decide
 from smartconnect.control.audit import Trail, audited
 from smartconnect.control.call import BodyReader, CallContext, ControlParts
 from smartconnect.control.connector import disable, enable
-from smartconnect.control.lookup import Found, find, find_again, require_enabled
-from smartconnect.control.paging import partition_page, task_page
-from smartconnect.control.ports import ConnectorState, StaleTask
+from smartconnect.control.lookup import Found, find, is_uuid, not_found, require_enabled
+from smartconnect.control.paging import Page, partition_page, task_page
+from smartconnect.control.ports import ConnectorState, ProgressRows, StaleTask
 from smartconnect.control.progress_view import ProgressView, progress_view
 from smartconnect.control.refusals import Refusal
 from smartconnect.control.sealed import require_openable_secrets
@@ -43,9 +43,14 @@ class TaskControl:
 
     async def list(self, call: CallContext, *, offset: str | None, limit: str | None) -> TaskPage:
         """`offset`, `limit`: the query's own text, None if absent."""
-        await require_enabled(self._parts, call)
-        page = task_page(offset, limit)
+        try:
+            page = task_page(offset, limit)
+        except Refusal:
+            await require_enabled(self._parts, call)
+            raise
         rows, total = await self._parts.store.list_tasks(call.instance.id, page.offset, page.limit)
+        if not total:
+            await require_enabled(self._parts, call)
         found = (Found(task=task, job=self._parts.jobs[task.kind], units_stopped=stopped) for task, stopped in rows)
         return TaskPage([shown_task(each) for each in found], total, self._parts.policy().max_tasks)
 
@@ -80,12 +85,21 @@ class TaskControl:
         self, call: CallContext, task_id: str, *, offset: str | None, limit: str | None, topic: str | None
     ) -> ProgressView:
         """From the registry alone; `offset` and `limit` page the partitions, `topic` (None or "": all) selects them."""
-        found = await find(self._parts, call, task_id)
-        page = partition_page(offset, limit)
-        rows = await self._parts.store.progress(found.task.id, offset=page.offset, limit=page.limit, topic=topic or None)
+        try:
+            page = partition_page(offset, limit)
+        except Refusal:
+            await find(self._parts, call, task_id)
+            raise
+        rows = await self._progress_rows(call, task_id, page, topic or None)
         if rows is None:
-            raise Refusal(codes.NO_SUCH_TASK)
+            raise await not_found(self._parts, call, task_id)
         return progress_view(rows, self._parts.clock.now_ms())
+
+    async def _progress_rows(self, call: CallContext, task_id: str, page: Page, topic: str | None) -> ProgressRows | None:
+        if not is_uuid(task_id):
+            return None
+        rows = await self._parts.store.progress(task_id.lower(), offset=page.offset, limit=page.limit, topic=topic)
+        return rows if rows is not None and rows.task.instance_id == call.instance.id else None
 
     async def validate(self, call: CallContext, read_body: BodyReader) -> None:
         """Live checks of one side's fields, without a task."""
@@ -133,9 +147,8 @@ class TaskControl:
 
     async def _decide_until_written(self, call: CallContext, task_id: str, attempt: Callable[[Found], Awaitable[Result]]) -> Result:
         """Find the task and decide on it, again if somebody changed it between the read and the write."""
-        await require_enabled(self._parts, call)
         for _ in range(ATTEMPTS):
-            found = await find_again(self._parts, call, task_id)
+            found = await find(self._parts, call, task_id)
             try:
                 return await attempt(found)
             except StaleTask:

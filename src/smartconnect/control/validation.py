@@ -12,6 +12,7 @@ from smartconnect.control.call import CallContext, ControlParts
 from smartconnect.control.kinds import PAIRS, SIDES, side_problem
 from smartconnect.control.live_checks import run_checks
 from smartconnect.control.refusals import Refusal, refuse_if
+from smartconnect.control.secrecy import unquoted
 from smartconnect.domain.fields import Text, quoted, read_object
 from smartconnect.domain.problems import Problem
 
@@ -20,6 +21,11 @@ TYPE_FIELD = Text("type")
 
 async def validate(parts: ControlParts, call: CallContext, body: Mapping[str, object]) -> None:
     """Returns if everything that can be checked holds, else refuses with all problems; fields are named "task.…"."""
+    with unquoted(body):
+        await _validate(parts, call, body)
+
+
+async def _validate(parts: ControlParts, call: CallContext, body: Mapping[str, object]) -> None:
     reading = read_object("", body, (TYPE_FIELD,), known=("task",))
     task = body.get("task")
     if task in (None, ""):

@@ -9,6 +9,7 @@ what failed, where, what to do. `code` is a stable snake_case name, shown in pro
     │   ├── TargetUnreachable      the store or target does not answer
     │   ├── TargetRefused          the store answers, but refuses (bucket gone, quota, key revoked)
     │   └── RegistryUnreachable    the registry does not answer
+    │       └── RegistryBusy           another process holds it
     ├── Fatal                  concerns the whole task and waiting cannot cure it: the task shows FAILED
     │   └── SecretUnreadable       a sealed secret cannot be opened with the keys of this service
     ├── Fenced                 somebody newer may own the unit: stop at once, touch nothing
@@ -74,6 +75,10 @@ class RegistryUnreachable(Retryable):
     """The registry does not answer. Running units go on; nothing can be taken over or acted on meanwhile."""
 
     code = "registry_unreachable"
+
+
+class RegistryBusy(RegistryUnreachable):
+    """Another process holds a lock on the registry for longer than a statement waits."""
 
 
 class Fatal(SmartConnectError):

@@ -49,8 +49,8 @@ class PartitionState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartitionProgress:
-    """One topic-partition of a unit. `position`: next source offset, durable on the target. `topic_id` and
-    `initial_end` (source end seen when the run began) are kept for the next owner, not shown."""
+    """One topic-partition of a unit. `position`: next source offset, durable on the target. Kept for the next owner, not shown: `topic_id`,
+    `initial_end` (source end seen when the run began), `expected` (the position that the target must hold at least, None: `position`)."""
 
     topic: str
     partition: int
@@ -69,6 +69,7 @@ class PartitionProgress:
     gaps: int = 0
     topic_id: str = ""
     initial_end: int | None = None
+    expected: int | None = None
     reason: Reason | None = None
 
 

@@ -18,6 +18,7 @@ from smartconnect.engine.ports import UnitReport
 from smartconnect.engine.supervisor import REFUSED_WAIT_S, UnitWork
 from smartconnect.engine.unit import StopCause, UnitContext
 from smartconnect.telemetry.logs import get_logger
+from smartconnect.telemetry.names import OF_A_TASK
 
 log = get_logger()
 
@@ -93,6 +94,7 @@ class UnitChore:
                 await self._report_stopped(epoch)
             case _:
                 await self._report_stopped(epoch)
+        self._parts.meters.forget((task.id,), OF_A_TASK)  # the task rests, or is gone: what the chore did is no work of it
         self.log.info("chore done", epoch=epoch)
         self._parts.nudge()
 

@@ -1,11 +1,13 @@
 """What one incarnation may ask of the registry: `UnitLedger` for one (task, run, unit, epoch). Made by the unit supervisor, used by the
-job. Also keeps the events that the job tells until the reporter takes them, and the counters that earlier owners had reached.
+job. Also keeps the events that the job tells until the reporter takes them, who waits for a report, and the counters that earlier owners
+had reached.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from smartconnect.domain.clock import Clock
@@ -19,12 +21,15 @@ MAX_EVENTS: Final = 50
 
 
 class Outbox:
-    """Events of one unit that wait for the next report: the newest `MAX_EVENTS`, whatever happens to the registry."""
+    """Events of one unit that wait for the next report: the newest `MAX_EVENTS`, whatever happens to the registry. `wanted` is called when
+    somebody waits for a report."""
 
-    def __init__(self, unit: UnitName, clock: Clock) -> None:
+    def __init__(self, unit: UnitName, clock: Clock, wanted: Callable[[], None] = lambda: None) -> None:
         self._unit = unit
         self._clock = clock
+        self._wanted = wanted
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._waits: list[asyncio.Future[None]] = []
 
     def add(self, level: Level, code: str, message: str) -> None:
         self._events.append(Event(self._clock.now_ms(), level, code, message, str(self._unit)))
@@ -40,6 +45,18 @@ class Outbox:
         """These are stored: forget them. What came meanwhile stays."""
         stored = set(events)
         self._events = deque((event for event in self._events if event not in stored), maxlen=MAX_EVENTS)
+
+    async def stored(self) -> None:
+        """Until a report that was made after this call is stored."""
+        waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waits.append(waits)
+        self._wanted()
+        await waits
+
+    def awaited(self) -> tuple[asyncio.Future[None], ...]:
+        """Who waits for the report that is made now: to be told when it is stored."""
+        self._waits = [waits for waits in self._waits if not waits.done()]
+        return tuple(self._waits)
 
 
 class RegistryLedger:
@@ -84,8 +101,14 @@ class RegistryLedger:
     async def close_runs(self, runs: Sequence[int]) -> None:
         await self._registry.close_runs(self._task.id, self._unit, self._epoch, runs)
 
+    async def note_later_run(self, run: int) -> None:
+        await self._registry.note_later_run(self._task.id, run)
+
     async def predecessors(self) -> Sequence[str]:
         return await self._registry.predecessors(self._task.id)
+
+    async def report(self) -> None:
+        await self._outbox.stored()
 
     def event(self, level: Level, code: str, message: str) -> None:
         self._outbox.add(level, code, message)

@@ -126,6 +126,9 @@ class EngineRegistry(Protocol):
     async def fail_task(self, task_id: str, run: int, revision: int, reason: Reason) -> None:
         """FAILED, unless the task was modified, restarted, paused or deleted meanwhile."""
 
+    async def note_later_run(self, task_id: str, run: int) -> None:
+        """A target holds positions of this run: it is later than the task's, and the next restart begins a run above it."""
+
     async def mark_kept_alive(self, task_id: str, unit: UnitName, epoch: int, at: int) -> None: ...
 
     async def mark_gone(self, task_id: str, unit: UnitName, epoch: int) -> bool:

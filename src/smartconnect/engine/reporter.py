@@ -18,14 +18,21 @@ from smartconnect.engine.ports import EngineRegistry, UnitReport
 from smartconnect.engine.status import UnitStatus
 from smartconnect.telemetry.logs import get_logger
 from smartconnect.telemetry.meters import Meters
-from smartconnect.telemetry.names import REPORT_SECONDS, UNIT_COUNTER, UNIT_LAG_RECORDS, UNIT_LAG_SECONDS, UNITS
+from smartconnect.telemetry.names import (
+    OF_A_TASK,
+    OF_A_UNIT,
+    REPORT_SECONDS,
+    UNIT_COUNTER,
+    UNIT_LAG_RECORDS,
+    UNIT_LAG_SECONDS,
+    UNITS,
+)
 
 log = get_logger()
 
 REPORT_EVERY_S: Final = 2.0
 ANSWER_WITHIN_S: Final = 20.0
 _SETTLE_S: Final = 0.05  # several states that change together go into one transaction
-_OF_A_UNIT: Final = (UNIT_COUNTER, UNIT_LAG_RECORDS, UNIT_LAG_SECONDS)
 
 Key = tuple[str, UnitName]
 
@@ -103,7 +110,10 @@ class Reporter:
     def _delivered(self, told: list[tuple[UnitStatus, UnitReport]], lost: Collection[Key]) -> None:
         ended = False
         for status, report in told:
-            status.delivered(report)
+            if status.key() in lost:
+                status.refused()
+            else:
+                status.delivered(report)
             if status.key() in lost and not status.ended and status.epoch == report.epoch:
                 log.warning(
                     "the registry has a newer epoch of a unit", task=report.task_id, unit=str(report.unit), epoch=report.epoch
@@ -122,7 +132,9 @@ class Reporter:
     def _forget(self, status: UnitStatus) -> None:
         if self._statuses.get(status.key()) is status:
             del self._statuses[status.key()]
-            self._meters.forget((status.task.id, str(status.unit)), _OF_A_UNIT)
+            self._meters.forget((status.task.id, str(status.unit)), OF_A_UNIT)
+            if all(task_id != status.task.id for task_id, _ in self._statuses):
+                self._meters.forget((status.task.id,), OF_A_TASK)
 
     def _measure(self, reports: list[UnitReport]) -> None:
         for state in UnitState:

@@ -1,9 +1,10 @@
 """How one unit is, as its worker sees it: the supervisor writes it, the reporter turns it into rows. It decides which state and reason
-are shown, lets counters continue from earlier owners, and sends partitions only when that is worth it.
+are shown, lets counters continue from earlier owners, and sends partitions only when that is worth it or somebody waits for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -27,7 +28,7 @@ class UnitStatus:
     def __init__(self, task: Task, unit: UnitName, *, owner: str, clock: Clock, changed: Callable[[], None]) -> None:
         self.task = task
         self.unit = unit
-        self.outbox = Outbox(unit, clock)
+        self.outbox = Outbox(unit, clock, wanted=changed)
         self.epoch = 0
         self.ended = False
         self._owner = owner
@@ -40,6 +41,7 @@ class UnitStatus:
         self.base: Mapping[str, int] = {}
         self._last: Progress | None = None
         self._throughput = rates.Throughput()
+        self._awaited: tuple[asyncio.Future[None], ...] = ()
         self._sent: tuple[int, int] | None = None
         self._sent_at = -PARTITIONS_EVERY_S
 
@@ -93,6 +95,7 @@ class UnitStatus:
         if progress is not None and not self.ended:
             self._throughput.note(self._clock.monotonic(), progress.counters)
         state = self._shown(progress)
+        self._awaited = self.outbox.awaited()
         return UnitReport(
             task_id=self.task.id,
             unit=self.unit,
@@ -112,9 +115,12 @@ class UnitStatus:
     def delivered(self, report: UnitReport) -> None:
         """This report is stored."""
         self.outbox.delivered(report.events)
+        for waits in self._awaited:
+            if not waits.done():
+                waits.set_result(None)
 
     def refused(self) -> None:
-        """The last report did not reach the registry: its partitions were not told."""
+        """The last report is not stored: its partitions were not told."""
         self._sent = None
 
     # -- inside ------------------------------------------------------------------------------------------------------------
@@ -158,11 +164,11 @@ class UnitStatus:
         if progress is None:
             return None
         versions = (progress.partitions_version, progress.blocked_version)
-        if versions == self._sent or (self._sent is None and not progress.partitions):
+        if (versions == self._sent and not self._awaited) or (self._sent is None and not progress.partitions):
             return None
         now = self._clock.monotonic()
-        blocked = self._sent is None or versions[1] != self._sent[1]
-        if not (blocked or self.ended or now - self._sent_at >= PARTITIONS_EVERY_S):
+        at_once = self._awaited or self.ended or self._sent is None or versions[1] != self._sent[1]
+        if not (at_once or now - self._sent_at >= PARTITIONS_EVERY_S):
             return None
         self._sent, self._sent_at = versions, now
         return progress.partitions

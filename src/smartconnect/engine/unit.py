@@ -1,6 +1,6 @@
 """The small contract between the engine and a job. The engine decides *which* unit runs *where* and *since when* (epoch);
 the job moves the data. Everything the job may ask of the registry while it runs is `UnitLedger`, and no running unit waits for it:
-the ledger is needed to take a unit over and to report, not to move data.
+the ledger is needed to take a unit over and to report, not to move data. Only a partition waits that must not go on before its report.
 """
 
 from __future__ import annotations
@@ -51,12 +51,15 @@ class StopSignal:
 
 @dataclass(frozen=True, slots=True)
 class ReportedPosition:
-    """A position as last reported, the id of the topic that it belonged to ("" where brokers do not tell), and where the initial copy of
-    the partition ends (None: it has none)."""
+    """What was last reported of a partition: the position that the target must hold at least (None: it had none), the id of the topic that
+    it belonged to ("" where brokers do not tell), where its initial copy ends (None: it has none), how many gaps were counted.
+    `before_pause`: the task was paused since, so that somebody may have set the position back."""
 
-    offset: int
+    offset: int | None
     topic_id: str = ""
     initial_end: int | None = None
+    gaps: int = 0
+    before_pause: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,15 @@ class UnitLedger(Protocol):
     async def close_runs(self, runs: Sequence[int]) -> None:
         """Everything that earlier runs had promised is finished, as far as this unit is concerned."""
 
+    async def note_later_run(self, run: int) -> None:
+        """The target holds positions of this run, which is later than the task's: the next restart begins a run above it."""
+
     async def predecessors(self) -> Sequence[str]:
         """Names of deleted tasks that still clean up where this task writes; the unit waits while there are any."""
+
+    async def report(self) -> None:
+        """Returns when the registry has stored how the unit is now: its counters, its partitions, the events told until now. Waits as long
+        as the registry does not answer; never returns to an owner whose epoch is not the newest any more."""
 
     def event(self, level: Level, code: str, message: str) -> None:
         """Tell the user something once. Kept in memory until the next report; never blocks, never raises."""

@@ -24,6 +24,9 @@ from smartconnect.telemetry.logs import get_logger
 log = get_logger()
 
 LAST_REPORT_S: Final = 3.0
+_GC_THRESHOLDS: Final = (20_000, 20, 20)
+"""Objects of the data path live for milliseconds, many thousand at once, and never in cycles: Python's own thresholds look for garbage all
+the time and find none."""
 
 
 class FedCoordinator(Coordinator, Protocol):
@@ -52,6 +55,7 @@ class Worker:
         # What was imported lives as long as the process: nothing is gained by looking through it for garbage again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         async with self._child.living():
             loops = [
                 asyncio.create_task(self._reconciler.run(), name="reconciler"),

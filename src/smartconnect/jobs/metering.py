@@ -1,5 +1,6 @@
 """What the meters of jobs have in common (api.md §7): how far the initial copy is, who is held back by an open transaction, what a unit
-says of its blocked partitions, and rows of progress that are made only when somebody reads them. Pure; times are passed in."""
+says of its blocked partitions, rows of progress that are made only when somebody reads them, and the gauges that all kinds of task have.
+Times are passed in."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ from typing import Final, Generic, TypeVar, overload
 
 from smartconnect.domain.errors import PartitionBlocked
 from smartconnect.domain.progress import Level, PartitionProgress
-from smartconnect.domain.task import Reason
+from smartconnect.domain.task import Kind, Reason
+from smartconnect.jobs.memory_budget import MemoryBudget
+from smartconnect.telemetry.meters import PROCESS_METERS
+from smartconnect.telemetry.names import MEMORY_LIMIT, MEMORY_USED
 
 _ETA_WINDOW_S: Final = 60.0
 _HELD_EVENT_S: Final = 60.0
@@ -76,6 +80,12 @@ def blocked_reason(reasons: Iterable[Reason | None]) -> Reason | None:
     first = min(standing, key=lambda reason: reason.since)
     more = f" (and {len(standing) - 1} more)" if len(standing) > 1 else ""
     return Reason(PartitionBlocked.code, first.message + more, since=first.since)
+
+
+def measure_budget(kind: Kind, budget: MemoryBudget) -> None:
+    """Show how full the worker's budget for this kind of task is."""
+    PROCESS_METERS.set(MEMORY_USED, budget.used, (kind.value,))
+    PROCESS_METERS.set(MEMORY_LIMIT, budget.total, (kind.value,))
 
 
 def sum_known(lags: Sequence[int | None]) -> int | None:

@@ -188,17 +188,18 @@ class KafkaDoctor:
         )
         await self._txn.add_partitions([self._tp])
         leader = (await self._cluster.leaders_of([self._tp]))[self._tp][0]
-        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         channel = ProduceChannel(self._cluster, leader, ProduceOptions(transactional_id=self._name), answered.set_result)
         running = asyncio.create_task(channel.run())
         try:
-            channel.put(self._tp, OutgoingBatch(batch([Record(0, b"smartconnect doctor", timestamp=self._now_ms)], frame)))
-            outcome = await answered
+            records = batch([Record(0, b"smartconnect doctor", timestamp=self._now_ms)], frame)
+            channel.put(self._tp, [OutgoingBatch(records)])
+            (outcome,) = await answered
         finally:
             running.cancel()
             await asyncio.wait({running})
         if not outcome.stored:
-            raise DoesNotHold(f"a record of a transaction was not stored: {outcome.lost or outcome.answer}")
+            raise DoesNotHold(f"a record of a transaction was not stored: {outcome.lost or outcome.refused}")
         self._sequence += 1
 
     async def _commit(self, commit: OffsetCommit) -> None:

@@ -3,6 +3,7 @@
 Retryable
 ├── ConnectionLost         the answer to one request did not come: it may or may not have been carried out
 ├── BrokerRefused          a broker answered with a code that no rule cures; the code is kept
+├── PartitionsNotAdded     these partitions may not be part of the transaction, which is as it was
 └── TransactionAborted     the open transaction is gone, nothing of it counts; begin again
     ├── PartitionRefused       … because these partitions do not exist any more
     └── MetadataTooLarge       … because these partitions' metadata is longer than the broker allows
@@ -39,6 +40,17 @@ class ApiUnsupported(Fatal):
     """No version of an API is known to both sides; the sentence names the API, the broker and both ranges."""
 
     code = "kafka_api_unsupported"
+
+
+class PartitionsNotAdded(Retryable):
+    """These partitions do not exist (any more), or may not be written. Nothing was added, and the transaction is as it was."""
+
+    code = "partitions_not_added"
+
+    def __init__(self, partitions: Mapping[TopicPartition, KafkaCode]) -> None:
+        self.partitions = dict(partitions)
+        codes = " and ".join(sorted({code.name for code in self.partitions.values()}))
+        super().__init__(f"Kafka refuses to add {_names(self.partitions)} to a transaction: {codes}")
 
 
 class TransactionAborted(Retryable):

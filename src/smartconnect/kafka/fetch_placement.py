@@ -1,9 +1,10 @@
 """Finding the broker from which each partition is to be fetched, and checking its position before the first fetch there.
 
 A partition without a channel is *homeless*: new, or its leader moved, its broker died, a nearer replica was named. The
-placement task reads the metadata anew, compares the position with the leader's history (OffsetForLeaderEpoch, KIP-320: an
-unclean election may have cut off what was read) and hands the partition to a channel. Failures pause 50 ms … 5 s, per
-partition. Used by `fetcher` alone."""
+placement task reads the metadata anew, compares the topic's id with that of the position (requests name topics, and the name
+may be another topic's by now), compares the position with the leader's history (OffsetForLeaderEpoch, KIP-320: an unclean
+election may have cut off what was read) and hands the partition to a channel. Failures pause 50 ms … 5 s, per partition.
+Used by `fetcher` alone."""
 
 from __future__ import annotations
 
@@ -90,7 +91,8 @@ class Placement:
 
     async def _round(self, due: dict[PartitionState, KafkaCode]) -> None:
         """Find homes for all that are due; who finds none waits longer."""
-        self._cluster.leaders.invalidate({s.tp.topic for s, code in due.items() if code is not KafkaCode.NONE})
+        old_news = {s.tp.topic for s, code in due.items() if code is not KafkaCode.NONE or s.topic_id is not None}
+        self._cluster.leaders.invalidate(old_news)
         try:
             leaders = await self._cluster.leaders_of([state.tp for state in due])
             homes = self._with_leader(due, leaders)
@@ -109,12 +111,18 @@ class Placement:
         for state in due:
             if state not in self._waiting:
                 continue
-            if state.tp in leaders:
+            if self._is_of_another_topic(state):
+                self._give_up(state, KafkaCode.INCONSISTENT_TOPIC_ID)
+            elif state.tp in leaders:
                 state.leader, state.leader_epoch = leaders[state.tp]
                 homes.append(state)
             else:
                 self._without_leader(state)
         return homes
+
+    def _is_of_another_topic(self, state: PartitionState) -> bool:
+        topic = self._cluster.leaders.topic(state.tp.topic)
+        return topic is not None and None not in (topic.topic_id, state.topic_id) and topic.topic_id != state.topic_id
 
     def _without_leader(self, state: PartitionState) -> None:
         topic = self._cluster.leaders.topic(state.tp.topic)

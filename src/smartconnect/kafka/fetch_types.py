@@ -30,7 +30,8 @@ class Admission(Protocol):
 class FetchOptions:
     """Sizes in bytes. The size asked for moves between `smallest_fetch` and `max_bytes` with what comes, so that an idle
     connection reserves little. An answer with nothing is asked again with `idle_wait_ms` and one byte as the minimum:
-    the first record still arrives at once, and idle partitions cost fewer polls."""
+    the first record still arrives at once, and idle partitions cost fewer polls. A partition that nobody asked for longer than
+    `trusted_pause_s` may have got another leader, another history or another topic: all is checked again."""
 
     min_bytes: int = 1
     max_wait_ms: int = 500
@@ -43,6 +44,7 @@ class FetchOptions:
     session_above: int = 200
     most_fetches_per_s: int = 100
     unknown_topic_grace_s: float = 5.0
+    trusted_pause_s: float = 1.0
 
 
 @dataclass(slots=True)

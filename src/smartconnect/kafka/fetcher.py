@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
@@ -54,11 +55,12 @@ class Fetcher:
 
     # What the caller decides
 
-    def assign(self, tp: TopicPartition, offset: int, leader_epoch: int = -1) -> None:
-        """Fetch a partition from `offset` on; `leader_epoch` is that of the record before it, for the check of KIP-320."""
+    def assign(self, tp: TopicPartition, offset: int, leader_epoch: int = -1, topic_id: UUID | None = None) -> None:
+        """Fetch a partition from `offset` on; `leader_epoch` is that of the record before it, for the check of KIP-320. `topic_id`: of the
+        topic that `offset` is a position in; one of the same name that was made since is INCONSISTENT_TOPIC_ID, where brokers tell ids."""
         if tp in self._states:
             self.drop(tp)
-        self._states[tp] = state = PartitionState(tp, offset, leader_epoch)
+        self._states[tp] = state = PartitionState(tp, offset, leader_epoch, topic_id)
         self._find_home(state)
 
     def drop(self, tp: TopicPartition) -> None:
@@ -77,13 +79,15 @@ class Fetcher:
         """Leave it out of further requests; what is on its way still arrives."""
         state = self._states[tp]
         if not state.paused:
-            state.paused = True
+            state.paused, state.paused_at = True, self._cluster.clock()
             self._paused += 1
             self._rest(state)
 
     def resume(self, tp: TopicPartition) -> None:
         """Go on where it stopped, also after an error."""
         state = self._states[tp]
+        if state.paused and self._cluster.clock() - state.paused_at > self._options.trusted_pause_s:
+            state.checked_epoch = -1
         self._paused -= state.paused
         state.paused, state.error = False, None
         self._wake(state)

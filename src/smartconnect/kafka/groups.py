@@ -82,12 +82,12 @@ async def _ask(cluster: Cluster, group: str, require_stable: bool, partitions: C
     fields: dict[str, object] = {"require_stable": require_stable}
     fields |= {"groups": [{"group_id": group, "topics": topics}]} if many else {"group_id": group, "topics": topics}
     answer = await cluster.call_coordinator(GROUP, group, messages.OFFSET_FETCH, fields)
-    of_group = answer.groups[0] if many else answer
-    check_group(cluster, group, failure(of_group.error_code), f"read the offsets of group {group!r}")
-    return _offsets(cluster, group, of_group)
+    return offsets_in(cluster, group, answer.groups[0] if many else answer)
 
 
-def _offsets(cluster: Cluster, group: str, answer: Any) -> GroupOffsets:
+def offsets_in(cluster: Cluster, group: str, answer: Any) -> GroupOffsets:
+    """What an answer to OffsetFetch says of one group. TryAgain, or what the broker refuses."""
+    check_group(cluster, group, failure(answer.error_code), f"read the offsets of group {group!r}")
     committed: dict[TopicPartition, Committed] = {}
     unstable = set()
     for topic in answer.topics:

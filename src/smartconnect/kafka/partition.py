@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from typing import Final
+from uuid import UUID
 
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetch_codec import Wanted
@@ -15,7 +16,8 @@ _GENERATIONS: Final = count(1)
 
 class PartitionState:
     """`generation` is another one after each change from outside, and never that of an earlier state of the same
-    partition, so that what was fetched before a change is told apart and dropped.
+    partition, so that what was fetched before a change is told apart and dropped. `topic_id`: of the topic that `offset` is a position in,
+    None where nobody knows it.
     `position_epoch` is the leader epoch of the last batch read, `checked_epoch` the newest leader epoch against which
     the position was checked for truncation."""
 
@@ -37,18 +39,20 @@ class PartitionState:
         "log_start_offset",
         "offset",
         "paused",
+        "paused_at",
         "placed_at",
         "position_epoch",
+        "topic_id",
         "tp",
         "unknown_since",
     )
 
-    def __init__(self, tp: TopicPartition, offset: int, position_epoch: int) -> None:
-        self.tp = tp
+    def __init__(self, tp: TopicPartition, offset: int, position_epoch: int, topic_id: UUID | None = None) -> None:
+        self.tp, self.topic_id = tp, topic_id
         self.offset, self.position_epoch = offset, position_epoch
         self.generation = next(_GENERATIONS)
         self.listed_generation = -1
-        self.paused = False
+        self.paused, self.paused_at = False, 0.0
         self.error: KafkaCode | None = None
         self.leader = self.leader_epoch = self.checked_epoch = self.fetched_from = -1
         self.follower, self.follower_until = -1, 0.0

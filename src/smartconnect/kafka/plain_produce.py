@@ -9,7 +9,7 @@ from smartconnect.kafka import messages
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import LEADER_MOVED, RETRIABLE, KafkaCode
 from smartconnect.kafka.errors import refusal
-from smartconnect.kafka.produce_codec import Buffer, decode_produce, encode_produce
+from smartconnect.kafka.produce_codec import Buffer, ProduceRefusal, decode_produce, encode_produce
 from smartconnect.kafka.timing import TryAgain
 from smartconnect.kafka.types import TopicPartition
 
@@ -33,16 +33,15 @@ async def produce_plain(cluster: Cluster, tp: TopicPartition, batch: Buffer) -> 
         connection = await cluster.connection(leader[0], _LANE)
         version = connection.version(messages.PRODUCE)
         parts = encode_produce(version, None, _TIMEOUT_MS, {tp.topic: [(tp.partition, batch)]})
-        throttle_ms, answers = decode_produce(version, await connection.exchange(messages.PRODUCE, version, parts))
-        connection.throttle(throttle_ms / 1000)
-        answer = answers.get(tp)
-        if answer is not None and answer.error is None:
-            return answer.base_offset
-        code = KafkaCode.UNKNOWN_SERVER_ERROR if answer is None or answer.error is None else answer.error
+        answer = decode_produce(version, await connection.exchange(messages.PRODUCE, version, parts))
+        connection.throttle(answer.throttle_ms / 1000)
+        if tp in answer.stored:
+            return answer.stored[tp]
+        code, _, message = answer.refused.get(tp, ProduceRefusal(KafkaCode.UNKNOWN_SERVER_ERROR))
         if code in LEADER_MOVED or code is KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
             cluster.leaders.invalidate([tp.topic])
         if code in RETRIABLE:
             raise TryAgain(doing, code)
-        raise refusal(doing, code, "" if answer is None else answer.message)
+        raise refusal(doing, code, message)
 
     return await cluster.persist(attempt)

@@ -15,38 +15,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from smartconnect.domain.errors import ClusterUnreachable, MalformedData, SmartConnectError
 from smartconnect.kafka import messages
 from smartconnect.kafka.cluster import Cluster
-from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.errors import ConnectionLost
-from smartconnect.kafka.produce_codec import Buffer, ProduceAnswer, decode_produce, encode_produce
+from smartconnect.kafka.produce_codec import Buffer, ProduceAnswer, ProduceRefusal, decode_produce, encode_produce
 from smartconnect.kafka.types import TopicPartition
 
 
-class OutgoingBatch(NamedTuple):
-    """One whole batch, header patched. `tag` is the caller's, returned with the outcome."""
+@dataclass(slots=True, eq=False)
+class OutgoingBatch:
+    """One whole batch, header patched, as a view of single bytes. Callers who want to know more of it in its outcome extend it."""
 
     records: Buffer
-    tag: object = None
 
 
 class Outcome(NamedTuple):
-    """`answer` is the broker's; None with `lost`: no answer came, the batch may or may not be stored."""
+    """One of three: stored, with the `base_offset` on the target; `refused`; or `lost`: no answer came, it may be stored or not."""
 
     tp: TopicPartition
     batch: OutgoingBatch
-    answer: ProduceAnswer | None
-    lost: SmartConnectError | None
+    base_offset: int | None
+    refused: ProduceRefusal | None = None
+    lost: SmartConnectError | None = None
 
     @property
     def stored(self) -> bool:
-        return self.answer is not None and self.answer.error in (None, KafkaCode.DUPLICATE_SEQUENCE_NUMBER)
+        return self.base_offset is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,23 @@ class _Queue:
         self.failed: list[OutgoingBatch] | None = None
 
 
+_NOTHING = ProduceAnswer(0, {}, {})
+_Taken = tuple[TopicPartition, _Queue, OutgoingBatch]
+
+
 class _Asked(NamedTuple):
     """A request that is on its way: who answers it, and what it carries."""
 
     connection: Connection
     version: int
     answer: Awaitable[memoryview]
-    taken: dict[TopicPartition, OutgoingBatch]
+    taken: list[_Taken]
 
 
 class ProduceChannel:
-    """Async; `run` is its task. `report` is called once for each batch, from the event loop, and must not block."""
+    """Async; `run` is its task. `report` is given the outcomes of each request, from the event loop, and must not block."""
 
-    def __init__(self, cluster: Cluster, node_id: int, options: ProduceOptions, report: Callable[[Outcome], None]) -> None:
+    def __init__(self, cluster: Cluster, node_id: int, options: ProduceOptions, report: Callable[[list[Outcome]], None]) -> None:
         self.node_id = node_id
         self._cluster, self._options, self._report = cluster, options, report
         self._queues: dict[TopicPartition, _Queue] = {}
@@ -94,12 +98,12 @@ class ProduceChannel:
         self._answers: asyncio.Queue[_Asked] = asyncio.Queue()
         self._connection: Connection | None = None
 
-    def put(self, tp: TopicPartition, batch: OutgoingBatch) -> None:
-        """Queue a batch behind those of its partition."""
+    def put(self, tp: TopicPartition, batches: Iterable[OutgoingBatch]) -> None:
+        """Queue batches behind those of their partition."""
         queue = self._queues.get(tp)
         if queue is None:
             queue = self._queues[tp] = _Queue()
-        queue.waiting.append(batch)
+        queue.waiting.extend(batches)
         self._offer(tp, queue)
 
     def unanswered(self, tp: TopicPartition) -> int:
@@ -170,7 +174,7 @@ class ProduceChannel:
         try:
             connection = await self._connected()
         except (ConnectionLost, ClusterUnreachable) as error:
-            self._settle(self._take(), {}, error)
+            self._settle(self._take(), _NOTHING, error)
             return
         taken = self._take()
         if not taken:
@@ -178,13 +182,13 @@ class ProduceChannel:
             return
         version = connection.version(messages.PRODUCE)
         topics: dict[str, list[tuple[int, Buffer]]] = {}
-        for tp, batch in taken.items():
+        for tp, _, batch in taken:
             topics.setdefault(tp.topic, []).append((tp.partition, batch.records))
         parts = encode_produce(version, self._options.transactional_id, self._options.timeout_ms, topics)
         try:
             answer = await connection.submit(messages.PRODUCE, version, parts)
         except ConnectionLost as error:
-            self._settle(taken, {}, error)
+            self._settle(taken, _NOTHING, error)
             return
         self._answers.put_nowait(_Asked(connection, version, answer, taken))
 
@@ -193,19 +197,19 @@ class ProduceChannel:
             self._connection = await self._cluster.dial(self.node_id)
         return self._connection
 
-    def _take(self) -> dict[TopicPartition, OutgoingBatch]:
+    def _take(self) -> list[_Taken]:
         """The head batch of each waiting partition up to the request's size; who was left out comes first next time."""
-        taken: dict[TopicPartition, OutgoingBatch] = {}
-        size = 0
-        for tp, queue in list(self._ready.items()):
+        taken: list[_Taken] = []
+        size, ready = 0, list(self._ready.items())
+        for tp, queue in ready:
             batch = queue.waiting[0]
-            if taken and size + len(batch.records) > self._options.most_request_bytes:
-                break
             size += len(batch.records)
-            taken[tp] = batch
+            if taken and size > self._options.most_request_bytes:
+                break
+            taken.append((tp, queue, batch))
             queue.sent.append(queue.waiting.popleft())
             del self._ready[tp]
-            if queue.waiting and queue.known:
+            if queue.known and queue.waiting:
                 self._ready[tp] = queue
         if not self._ready:
             self._work.clear()
@@ -216,35 +220,33 @@ class ProduceChannel:
         while True:
             connection, version, answer, taken = await self._answers.get()
             try:
-                throttle_ms, answers = decode_produce(version, await answer)
+                answers = decode_produce(version, await answer)
             except (ConnectionLost, MalformedData) as error:
                 connection.close()
-                self._settle(taken, {}, error)
+                self._settle(taken, _NOTHING, error)
                 continue
-            connection.throttle(throttle_ms / 1000)
-            self._settle(taken, answers, None)
+            connection.throttle(answers.throttle_ms / 1000)
+            self._settle(taken, answers)
 
-    def _settle(
-        self,
-        taken: dict[TopicPartition, OutgoingBatch],
-        answers: dict[TopicPartition, ProduceAnswer],
-        lost: SmartConnectError | None,
-    ) -> None:
+    def _settle(self, taken: list[_Taken], answer: ProduceAnswer, lost: SmartConnectError | None = None) -> None:
         """Tell what became of the batches of one request, and give its place back."""
         self._places.release()
-        for tp, batch in taken.items():
-            queue = self._queues[tp]
+        outcomes = []
+        for tp, queue, batch in taken:
             queue.sent.popleft()
-            answer = answers.get(tp)
-            if answer is None and lost is None:
-                lost = ConnectionLost(f"Kafka broker {self.node_id} says nothing about {tp}")
-            outcome = Outcome(tp, batch, answer, None if answer is not None else lost)
-            if not outcome.stored:
-                queue.failed, queue.known = [*(queue.failed or ()), batch], False
-                self._ready.pop(tp, None)
-            elif not queue.known and queue.failed is None:
-                queue.known = True
-                self._offer(tp, queue)
-            self._report(outcome)
+            base_offset = answer.stored.get(tp)
+            if base_offset is not None:
+                outcomes.append(Outcome(tp, batch, base_offset))
+                if not queue.known and queue.failed is None:
+                    queue.known = True
+                    self._offer(tp, queue)
+                continue
+            refused = answer.refused.get(tp)
+            silent = lost or ConnectionLost(f"Kafka broker {self.node_id} says nothing about {tp}")
+            outcomes.append(Outcome(tp, batch, None, refused, None if refused is not None else silent))
+            queue.failed, queue.known = [*(queue.failed or ()), batch], False
+            self._ready.pop(tp, None)
         if not self._ready:
             self._work.clear()
+        if outcomes:
+            self._report(outcomes)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from smartconnect.domain.errors import MalformedData
 from smartconnect.kafka.codes import KafkaCode, failure
 from smartconnect.kafka.primitives import compact_string, plain_string, put_varint, skip_tags, take_text, take_varint
-from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels import put_batches, quiet_answers
 
 FLEXIBLE_FROM = 9
 RECORD_ERRORS_FROM = 8
@@ -26,16 +26,21 @@ _INDEX_SIZE = struct.Struct(">ii")
 _ANSWER = struct.Struct(">ihqqq")
 
 
-class ProduceAnswer(NamedTuple):
-    """What became of one batch. `record_errors` are (index in the batch, message); often empty even with INVALID_RECORD.
-    `log_append_time` ≥ 0 on a CreateTime topic marks a batch that the broker had already (a repeat)."""
+class ProduceRefusal(NamedTuple):
+    """Why a batch is not stored. `record_errors` are (index in the batch, message); often empty even with INVALID_RECORD."""
 
-    error: KafkaCode | None
-    base_offset: int
-    log_append_time: int
-    log_start_offset: int
-    record_errors: tuple[tuple[int, str], ...]
-    message: str
+    error: KafkaCode
+    record_errors: tuple[tuple[int, str], ...] = ()
+    message: str = ""
+
+
+class ProduceAnswer(NamedTuple):
+    """What became of the batches of a request, by (topic, partition): the base offset of what the log holds, also of what it held already
+    (DUPLICATE_SEQUENCE_NUMBER, −1 where the broker does not tell), or why it does not."""
+
+    throttle_ms: int
+    stored: dict[tuple[str, int], int]
+    refused: dict[tuple[str, int], ProduceRefusal]
 
 
 def encode_produce(
@@ -44,24 +49,16 @@ def encode_produce(
     """The request's body as parts: topic → (partition, one whole batch)."""
     compact = version >= FLEXIBLE_FROM
     parts: list[Buffer] = []
-    between = bytearray(_nullable(transactional_id, compact) + _ACKS_TIMEOUT.pack(ALL_IN_SYNC, timeout_ms))
-    _put_count(between, len(batches), compact)
+    between = _nullable(transactional_id, compact) + _ACKS_TIMEOUT.pack(ALL_IN_SYNC, timeout_ms) + _count(len(batches), compact)
     for topic, partitions in batches.items():
-        between += compact_string(topic) if compact else plain_string(topic)
-        _put_count(between, len(partitions), compact)
-        for number, batch in partitions:
-            if compact:
-                between += _INT.pack(number)
-                put_varint(between, len(batch) + 1)
-            else:
-                between += _INDEX_SIZE.pack(number, len(batch))
-            parts += [between, batch]
-            between = bytearray(b"\0" if compact else b"")
+        between += (compact_string(topic) if compact else plain_string(topic)) + _count(len(partitions), compact)
         if compact:
-            between.append(0)
-    if compact:
-        between.append(0)
-    parts.append(between)
+            between = put_batches(parts, between, partitions) + b"\0"
+            continue
+        for number, batch in partitions:
+            parts += [between + _INDEX_SIZE.pack(number, len(batch)), batch]
+            between = b""
+    parts.append(between + b"\0" if compact else between)
     return parts
 
 
@@ -71,36 +68,52 @@ def _nullable(text: str | None, compact: bool) -> bytes:
     return compact_string(text) if compact else plain_string(text)
 
 
-def _put_count(out: bytearray, count: int, compact: bool) -> None:
-    if compact:
-        put_varint(out, count + 1)
-    else:
-        out += _INT.pack(count)
+def _count(count: int, compact: bool) -> bytes:
+    if not compact:
+        return _INT.pack(count)
+    out = bytearray()
+    put_varint(out, count + 1)
+    return bytes(out)
 
 
-def decode_produce(version: int, body: memoryview) -> tuple[int, dict[TopicPartition, ProduceAnswer]]:
-    """(throttle in ms, answer for each partition); MalformedData where the bytes do not fit."""
+def decode_produce(version: int, body: memoryview) -> ProduceAnswer:
+    """MalformedData where the bytes do not fit."""
     compact = version >= FLEXIBLE_FROM
-    answers: dict[TopicPartition, ProduceAnswer] = {}
+    stored: dict[tuple[str, int], int] = {}
+    refused: dict[tuple[str, int], ProduceRefusal] = {}
     try:
         topics, at = _take_count(body, 0, compact)
         for _ in range(topics):
             topic, at = _take_string(body, at, compact)
-            partitions, at = _take_count(body, at, compact)
-            for _ in range(partitions):
-                number, answer, at = _take_answer(version, body, at)
-                answers[TopicPartition(topic or "", number)] = answer
+            left, at = _take_count(body, at, compact)
+            while left > 0:
+                if compact:
+                    quiet, at = quiet_answers(body, at, left)
+                    for number, base_offset in quiet:
+                        stored[topic or "", number] = base_offset
+                    left -= len(quiet)
+                if left > 0:
+                    at = _take_one(version, body, at, topic or "", stored, refused)
+                    left -= 1
             if compact:
                 at = skip_tags(body, at)
         (throttle_ms,) = _INT.unpack_from(body, at)
     except struct.error as cut_off:
         raise MalformedData("a Produce answer is cut off") from cut_off
-    return throttle_ms, answers
+    return ProduceAnswer(throttle_ms, stored, refused)
 
 
-def _take_answer(version: int, body: memoryview, at: int) -> tuple[int, ProduceAnswer, int]:
+def _take_one(
+    version: int,
+    body: memoryview,
+    at: int,
+    topic: str,
+    stored: dict[tuple[str, int], int],
+    refused: dict[tuple[str, int], ProduceRefusal],
+) -> int:
+    """One partition's part, whatever it says; the position behind it."""
     compact = version >= FLEXIBLE_FROM
-    number, error, base_offset, append_time, log_start = _ANSWER.unpack_from(body, at)
+    number, code, base_offset, _append_time, _log_start = _ANSWER.unpack_from(body, at)
     at += _ANSWER.size
     errors: list[tuple[int, str]] = []
     message: str | None = None
@@ -115,8 +128,12 @@ def _take_answer(version: int, body: memoryview, at: int) -> tuple[int, ProduceA
         message, at = _take_string(body, at, compact)
     if compact:
         at = skip_tags(body, at)
-    answer = ProduceAnswer(failure(error), base_offset, append_time, log_start, tuple(errors), message or "")
-    return number, answer, at
+    error = failure(code)
+    if error is None or error is KafkaCode.DUPLICATE_SEQUENCE_NUMBER:
+        stored[topic, number] = base_offset
+    else:
+        refused[topic, number] = ProduceRefusal(error, tuple(errors), message or "")
+    return at
 
 
 def _take_string(body: memoryview, at: int, compact: bool) -> tuple[str | None, int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import islice
 
 SPILL = 32 * 1024
 JOIN_BELOW = 16 * 1024
@@ -21,7 +22,7 @@ class ScatterWriter:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._queue: deque[memoryview] = deque()
+        self._queue: deque[bytes | bytearray | memoryview] = deque()
         self._full = False
         self._descriptor = -1
         if transport.get_extra_info("sslcontext") is None:
@@ -29,9 +30,9 @@ class ScatterWriter:
             self._descriptor = sock.fileno() if sock is not None else -1
             transport.set_write_buffer_limits(high=0)
 
-    def write(self, parts: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Queue the parts; the caller keeps their bytes unchanged until the answer is there."""
-        self._queue.extend(memoryview(part).cast("B") for part in parts if len(part))
+    def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Queue the parts, views of single bytes; the caller keeps them unchanged until the answer is there."""
+        self._queue.extend(parts)
         if not self._full:
             self._flush()
 
@@ -54,25 +55,22 @@ class ScatterWriter:
 
     def _writev(self) -> bool:
         """Write what the socket takes; False when it takes nothing."""
-        batch = [self._queue[i] for i in range(min(len(self._queue), _MAX_PARTS))]
+        queue = self._queue
         try:
-            written = os.writev(self._descriptor, batch)
+            written = os.writev(self._descriptor, queue if len(queue) <= _MAX_PARTS else list(islice(queue, _MAX_PARTS)))
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
             self._transport.abort()
             return True
-        while written:
-            first = self._queue[0]
-            if len(first) > written:
-                self._queue[0] = first[written:]
-                return True
-            written -= len(first)
-            self._queue.popleft()
+        while queue and written >= len(queue[0]):
+            written -= len(queue.popleft())
+        if written:
+            queue[0] = memoryview(queue[0])[written:]
         return True
 
     def _spill(self) -> None:
-        first = self._queue[0]
+        first = memoryview(self._queue[0])
         if len(first) > SPILL:
             self._queue[0] = first[SPILL:]
         else:

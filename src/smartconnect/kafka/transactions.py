@@ -29,6 +29,7 @@ from smartconnect.kafka.errors import (
     ConnectionLost,
     MetadataTooLarge,
     PartitionRefused,
+    PartitionsNotAdded,
     TransactionAborted,
     refusal,
 )
@@ -39,6 +40,8 @@ from smartconnect.kafka.txn_answers import gravest, refused_parts
 from smartconnect.kafka.types import TopicPartition
 
 _NOTHING: Final[Mapping[str, object]] = {}
+_OF_ONE_PARTITION: Final = frozenset({KafkaCode.UNKNOWN_TOPIC_OR_PARTITION, KafkaCode.TOPIC_AUTHORIZATION_FAILED})
+"""AddPartitionsToTxn: the broker has not asked the transaction's coordinator then, whatever the other partitions are."""
 
 Observe = Callable[[str, Mapping[str, object]], None]
 
@@ -114,14 +117,20 @@ class TransactionalId:
         await self._in_transaction("add_offsets", TRANSACTION, self.name, messages.ADD_OFFSETS_TO_TXN, fields)
 
     async def add_partitions(self, partitions: Collection[TopicPartition]) -> None:
-        """Make partitions part of the transaction before anything is produced to them."""
+        """Make partitions part of the transaction before anything is produced to them. PartitionsNotAdded where the broker refuses some of
+        them by name: then it has added none, and what is open stays open."""
         await self._prepare()
         topics = [
             {"name": topic, "partitions": [tp.partition for tp in members]}
             for topic, members in by_topic(dict.fromkeys(partitions))
         ]
         fields = {f"v3_and_below_{name}": value for name, value in (self._ours() | {"topics": topics}).items()}
-        await self._in_transaction("add_partitions", TRANSACTION, self.name, messages.ADD_PARTITIONS_TO_TXN, fields)
+        was_open = self._open
+        try:
+            await self._in_transaction("add_partitions", TRANSACTION, self.name, messages.ADD_PARTITIONS_TO_TXN, fields)
+        except PartitionsNotAdded:
+            self._open = was_open
+            raise
 
     async def commit_offsets(self, group: str, offsets: Mapping[TopicPartition, OffsetCommit]) -> None:
         """Offsets and metadata that become the group's when the transaction commits."""
@@ -194,6 +203,9 @@ class TransactionalId:
             elif code in COORDINATOR_MOVED:
                 self._moved(step, kind, key, code)
                 await asyncio.sleep(pauses.next())
+            elif api is messages.ADD_PARTITIONS_TO_TXN and code in _OF_ONE_PARTITION:
+                self._tell(step, "refused", {"code": code.name})
+                raise PartitionsNotAdded({tp: c for tp, c in codes.items() if tp is not None and c in _OF_ONE_PARTITION})
             else:
                 await self._give_up(step, api, code, codes)
 

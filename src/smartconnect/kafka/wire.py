@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from smartconnect.domain.errors import AuthenticationFailed, MalformedData, SmartConnectError
@@ -55,7 +55,7 @@ class Wire(asyncio.BufferedProtocol):
         self._frames.max_frame = largest
 
     def submit(
-        self, correlation: int, parts: Iterable[bytes | bytearray | memoryview], timeout_s: float
+        self, correlation: int, parts: Sequence[bytes | bytearray | memoryview], timeout_s: float
     ) -> asyncio.Future[memoryview]:
         """Send the parts as one request, at once and behind what was submitted before; the answer is the frame behind its
         correlation id."""

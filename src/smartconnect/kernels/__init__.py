@@ -2,7 +2,8 @@
 
 `walk` makes a table of the batches of a fetch response, `verify_crc` and `decompress` prepare one batch, `sections` all of them, and
 `join` turns sections into delimited bytes in the blocks of a writer. For replication `check` verifies and `stamp` patches fetched batches
-in place, `recode` writes records anew and `digest` sums them up. All but the preparations exist compiled and in Python; `IMPLEMENTATION`
+in place, `recode` writes records anew and `digest` sums them up; `put_batches` and `quiet_answers` are the inner loops of Produce
+requests and answers. All but the preparations exist compiled and in Python; `IMPLEMENTATION`
 says which one is in use ("compiled" or "python"; the environment's SMARTCONNECT_KERNELS=python forces the twin). All that takes long lets
 go of the interpreter lock. Called by `kafka/` and the jobs; imports nothing of ours.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from smartconnect.kernels import twin_digest, twin_join, twin_rewrite, twin_stamp, twin_walk
+from smartconnect.kernels import twin_digest, twin_join, twin_produce, twin_rewrite, twin_stamp, twin_walk
 from smartconnect.kernels.batch import Batch, BytesLike, Codec, Kind
 from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks
 from smartconnect.kernels.codecs import DEFAULT_LIMIT, Scratch, decompress
@@ -49,6 +50,8 @@ if IMPLEMENTATION == "compiled":
     check = _compiled.check
     recode = _compiled.recode
     digest = _compiled.digest
+    put_batches = _compiled.put_batches
+    quiet_answers = _compiled.quiet_answers
 else:
     walk = twin_walk.walk
     join = twin_join.join
@@ -56,6 +59,8 @@ else:
     check = twin_stamp.check
     recode = twin_rewrite.recode
     digest = twin_digest.digest
+    put_batches = twin_produce.put_batches
+    quiet_answers = twin_produce.quiet_answers
 
 __all__ = [
     "BLOCK_BYTES",
@@ -94,6 +99,8 @@ __all__ = [
     "decompress",
     "digest",
     "join",
+    "put_batches",
+    "quiet_answers",
     "recode",
     "sections",
     "stamp",

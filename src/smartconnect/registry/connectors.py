@@ -21,8 +21,7 @@ class Connectors(Part):
     @unbroken
     async def connector(self, instance_id: str, enabled_at_first: bool) -> ConnectorState:
         """The state; at the first call for an instance it is made as `enabled_at_first` says."""
-        async with self._database.read() as connection:
-            known = await find_connector(connection, instance_id)
+        known = await self._database.read(lambda connection: _connector(connection.execute(_of_instance(instance_id))))
         if known is not None:
             return known
         async with self._database.write() as connection:
@@ -49,15 +48,27 @@ class Connectors(Part):
 
 async def find_connector(connection: AsyncConnection, instance_id: str, *, lock: bool = False) -> ConnectorState | None:
     """`lock`: nobody else decides about this instance until the transaction ends (SQLite's writers are alone anyway)."""
-    statement = sa.select(connectors).where(connectors.c.instance_id == instance_id)
-    row = (await connection.execute(statement.with_for_update() if lock else statement)).mappings().one_or_none()
-    return None if row is None else ConnectorState(row["enabled"], row["connector_id"], row["node_count"])
+    statement = _of_instance(instance_id)
+    return _connector(await connection.execute(statement.with_for_update() if lock else statement))
 
 
 async def count_live_tasks(connection: AsyncConnection, instance_id: str) -> int:
     """Tasks of the instance that are not deleted."""
-    statement = sa.select(sa.func.count()).where(tasks.c.instance_id == instance_id, tasks.c.desired != Desired.DELETED.value)
-    return int((await connection.execute(statement)).scalar_one())
+    return (await connection.execute(live_tasks_of(instance_id))).scalar_one()
+
+
+def live_tasks_of(instance_id: str) -> sa.Select[int]:
+    """Their number."""
+    return sa.select(sa.func.count()).where(tasks.c.instance_id == instance_id, tasks.c.desired != Desired.DELETED.value)
+
+
+def _of_instance(instance_id: str) -> sa.Select[*tuple[object, ...]]:
+    return sa.select(connectors).where(connectors.c.instance_id == instance_id)
+
+
+def _connector(result: sa.CursorResult[*tuple[object, ...]]) -> ConnectorState | None:
+    row = result.mappings().one_or_none()
+    return None if row is None else ConnectorState(row["enabled"], row["connector_id"], row["node_count"])
 
 
 def _row(instance_id: str, state: ConnectorState) -> dict[str, object]:

@@ -2,32 +2,41 @@
 `RegistryUnreachable`, within about twice the busy time-out, and never carries a statement or a value. Every part of the registry
 works through `read()` and `write()`.
 
-One connection of the process writes, so its writers queue here, in order, and processes queue in the database.
+One connection of the process writes, so its writers queue here, in order, and processes queue in the database. What reads is a plain
+function that a thread runs from its first statement to its last: the event loop, which may be busy, is asked once for each look.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from smartconnect.domain.errors import RegistryUnreachable, SmartConnectError
+from smartconnect.domain.backoff import Backoff
+from smartconnect.domain.errors import RegistryBusy, RegistryUnreachable, SmartConnectError
 from smartconnect.registry import dialect
+from smartconnect.telemetry.logs import get_logger
+
+log = get_logger()
 
 Result = TypeVar("Result")
+_OPENING: Final = Backoff(first_s=0.05, cap_s=2.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long to wait: for another writer, and at open for another process that migrates. `readers`: connections that read."""
+    """How long to wait: for another writer, and at open for one that keeps us from migrating. `readers`: connections that read."""
 
     busy_timeout_ms: int = 5_000
     open_timeout_s: float = 30
@@ -41,15 +50,19 @@ class Database:
         self.path = path
         self.timing = timing
         self._writer, self._reader = dialect.make_engines(path, busy_timeout_ms=timing.busy_timeout_ms, readers=timing.readers)
+        self._readers = ThreadPoolExecutor(timing.readers, thread_name_prefix="registry")
         self._leftovers = False
         self._running: set[asyncio.Task[Any]] = set()
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """One snapshot: all that is read inside is of one moment."""
+    async def read(self, look: Callable[[sa.Connection], Result]) -> Result:
+        """What `look` makes of one snapshot: all that it reads is of one moment. It runs in a thread: it may take its time, and touches
+        nothing but its connection."""
         with self._translated():
-            async with self._reader.begin() as connection:
-                yield connection
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, look)
+
+    def _look(self, look: Callable[[sa.Connection], Result]) -> Result:
+        with self._reader.begin() as connection:
+            return look(connection)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -61,7 +74,25 @@ class Database:
     async def prepare(self) -> None:
         """Before the first transaction: let readers and the writer work beside each other."""
         with self._translated():
-            await dialect.use_wal(self._writer, self.timing.open_timeout_s)
+            await dialect.use_wal(self._writer)
+
+    async def patiently(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """What nobody can do without, such as a migration: tried again, with growing pauses and a line in the log for each, while
+        another process holds the file. RegistryUnreachable after the open time-out."""
+        began, failures = time.monotonic(), 0
+        while True:
+            try:
+                return await work()
+            except RegistryBusy as busy:
+                waited_s, limit_s = time.monotonic() - began, self.timing.open_timeout_s
+                if waited_s >= limit_s:
+                    raise RegistryUnreachable(
+                        f"the registry {self.path} has been held by another process for {waited_s:.0f} s: end the process that holds it "
+                        "(a frozen one of an earlier service?), then try again"
+                    ) from None
+                log.warning("registry is busy, it is tried again", error=str(busy), waited_s=round(waited_s, 1), limit_s=limit_s)
+            await asyncio.sleep(_OPENING.ceiling(failures))
+            failures += 1
 
     async def erase_leftovers(self) -> None:
         """After a secret was erased or replaced: take the old bytes out of the files. What a reader keeps it from doing stays due (see
@@ -90,7 +121,8 @@ class Database:
     async def close(self) -> None:
         if self._running:
             await asyncio.wait(self._running)
-        await self._reader.dispose()
+        self._readers.shutdown()
+        self._reader.dispose()
         await self._writer.dispose()
 
     @contextmanager
@@ -102,9 +134,10 @@ class Database:
         except PoolTimeout:
             raise self._unreachable("other writes of this process are waiting for it") from None
         except DBAPIError as error:
-            raise self._unreachable(str(error.orig)) from None
+            raise self._unreachable(error.orig) from None
         except sqlite3.Error as error:
-            raise self._unreachable(str(error)) from None
+            raise self._unreachable(error) from None
 
-    def _unreachable(self, cause: str) -> RegistryUnreachable:
-        return RegistryUnreachable(f"the registry {self.path} does not answer: {cause}; running units go on, it is tried again")
+    def _unreachable(self, cause: object) -> RegistryUnreachable:
+        kind = RegistryBusy if dialect.is_busy(cause) else RegistryUnreachable
+        return kind(f"the registry {self.path} does not answer: {cause}; running units go on, it is tried again")

@@ -8,10 +8,10 @@ transaction that reads before it writes would otherwise fail half-way when anoth
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -19,11 +19,12 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from smartconnect.domain.errors import SettingsInvalid
 
+_PRIMARY_CODE: Final = 0xFF  # https://sqlite.org/rescode.html: the rest of an error code is detail
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -50,23 +51,26 @@ def make_file(path: Path) -> None:
         ) from None
 
 
-def make_engines(path: Path, *, busy_timeout_ms: int, readers: int) -> tuple[AsyncEngine, AsyncEngine]:
-    """(writer, reader): one connection that writes, some that read. Neither opens anything yet."""
-    writer = _engine(path, busy_timeout_ms, size=1, begin="BEGIN IMMEDIATE", read_only=False)
-    reader = _engine(path, busy_timeout_ms, size=readers, begin="BEGIN", read_only=True)
+def make_engines(path: Path, *, busy_timeout_ms: int, readers: int) -> tuple[AsyncEngine, sa.Engine]:
+    """(writer, reader): one connection that writes, some that read, for as many threads. Neither opens anything yet."""
+    wait_s = busy_timeout_ms / 1000
+    common: dict[str, Any] = {"max_overflow": 0, "pool_timeout": wait_s, "hide_parameters": True}
+    connect: dict[str, Any] = {"isolation_level": None, "timeout": wait_s}
+    writer = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), pool_size=1, connect_args=connect, **common)
+    # A connection goes from one thread to the next, but never serves two at a time.
+    reader = sa.create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=sa.QueuePool,
+        pool_size=readers,
+        connect_args=connect | {"check_same_thread": False},
+        **common,
+    )
+    _tune(writer.sync_engine, begin="BEGIN IMMEDIATE", read_only=False)
+    _tune(reader, begin="BEGIN", read_only=True)
     return writer, reader
 
 
-def _engine(path: Path, busy_timeout_ms: int, *, size: int, begin: str, read_only: bool) -> AsyncEngine:
-    engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(path)),
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=busy_timeout_ms / 1000,
-        hide_parameters=True,
-        connect_args={"isolation_level": None, "timeout": busy_timeout_ms / 1000},
-    )
-
+def _tune(engine: sa.Engine, *, begin: str, read_only: bool) -> None:
     def tune(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
         for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", f"query_only={'ON' if read_only else 'OFF'}"):
@@ -76,25 +80,20 @@ def _engine(path: Path, busy_timeout_ms: int, *, size: int, begin: str, read_onl
     def start(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    event.listen(engine.sync_engine, "connect", tune)
-    event.listen(engine.sync_engine, "begin", start)
-    return engine
+    event.listen(engine, "connect", tune)
+    event.listen(engine, "begin", start)
 
 
-async def use_wal(writer: AsyncEngine, timeout_s: float) -> None:
-    """Switch the file to WAL, which lasts. Two processes that do this to a new file at once do not wait for each other in SQLite
-    (its busy time-out is not asked), so we do."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    while True:
-        try:
-            await _pragma(writer, "journal_mode=WAL")
-        except (sqlite3.OperationalError, sa.exc.OperationalError):
-            if loop.time() > deadline:
-                raise
-            await asyncio.sleep(0.05)
-        else:
-            return
+async def use_wal(writer: AsyncEngine) -> None:
+    """Switch the file to WAL, which lasts. Two processes that do this to a new file at once do not wait for each other in SQLite (its
+    busy time-out is not asked): one of them is told that it is busy."""
+    await _pragma(writer, "journal_mode=WAL")
+
+
+def is_busy(error: object) -> bool:
+    """Does this error of the driver say that another process holds a lock, which it will let go of?"""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & _PRIMARY_CODE in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 async def erase_leftovers(writer: AsyncEngine) -> bool:
@@ -124,8 +123,3 @@ def insert_or_replace(table: sa.Table, *changing: str) -> Insert:
     return statement.on_conflict_do_update(
         index_elements=[column.name for column in table.primary_key], set_={name: statement.excluded[name] for name in changing}
     )
-
-
-async def has_table(connection: AsyncConnection, name: str) -> bool:
-    """Does the table exist?"""
-    return bool(await connection.run_sync(lambda sync: sa.inspect(sync).has_table(name)))

@@ -51,12 +51,14 @@ class PackedPartitions:
             yield row[topic], row[partition], row[direction] or ""
 
     def positions(self) -> Iterator[tuple[tuple[str, int], ReportedPosition]]:
-        """(topic, partition) and position of each row that has one."""
-        names = ("topic", "partition", "position", "topic_id")
-        topic, partition, position, topic_id = (self._columns.index(name) for name in names)
-        for row in self._rows:
-            if row[position] is not None:
-                yield (row[topic], row[partition]), ReportedPosition(row[position], row[topic_id])
+        """(topic, partition) and what the next owner must know, of each row that has a position or a gap."""
+        for values in self._rows:
+            row = dict(zip(self._columns, values, strict=True))
+            expected = row.get("expected")
+            offset = row["position"] if expected is None else expected
+            if offset is not None or row["gaps"]:
+                found = ReportedPosition(offset, row["topic_id"], row.get("initial_end"), row["gaps"])
+                yield (row["topic"], row["partition"]), found
 
     def __getitem__(self, number: int) -> PartitionProgress:
         value = fields_of(PartitionProgress, dict(zip(self._columns, self._rows[number], strict=True)))

@@ -59,8 +59,7 @@ class Plans(Part):
     async def known_starts(self, task_id: str, run: int) -> Collection[Start]:
         """The starts of a run that were resolved already; a later revision resolves only others."""
         statement = sa.select(starts).where(starts.c.task_id == task_id, starts.c.run == run)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return [Start(row["prefix"], row["topic"], row["partition_number"], row["start_offset"]) for row in rows]
 
     @unbroken
@@ -73,21 +72,20 @@ class Plans(Part):
         statement = sa.select(facts.c.name, facts.c.value).where(
             facts.c.task_id == task_id, facts.c.run == run, facts.c.revision == confirmed.scalar_subquery()
         )
-        async with self._database.read() as connection:
-            return {row["name"]: row["value"] for row in (await connection.execute(statement)).mappings()}
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return {row["name"]: row["value"] for row in rows}
 
     @unbroken
     async def facts(self, task_id: str, name: str) -> Sequence[str]:
         statement = sa.select(facts.c.value).where(facts.c.task_id == task_id, facts.c.name == name)
-        async with self._database.read() as connection:
-            values = (await connection.execute(statement.order_by(facts.c.run, facts.c.revision))).scalars()
-            return list(dict.fromkeys(values))
+        in_order = statement.order_by(facts.c.run, facts.c.revision)
+        return await self._database.read(lambda connection: list(dict.fromkeys(connection.execute(in_order).scalars())))
 
     @unbroken
     async def older_plans(self, task_id: str, plan: int) -> Sequence[OlderPlan]:
         statement = sa.select(plans).where(plans.c.task_id == task_id, plans.c.plan < plan, plans.c.retired.is_(False))
-        async with self._database.read() as connection:
-            rows = (await connection.execute(statement.order_by(plans.c.plan))).mappings().all()
+        in_order = statement.order_by(plans.c.plan)
+        rows = await self._database.read(lambda connection: connection.execute(in_order).mappings().all())
         return [OlderPlan(row["plan"], layout_of(row).unit_names(row["plan"])) for row in rows]
 
     @unbroken

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from smartconnect.control.ports import ProgressRows, StoredUnit
 from smartconnect.domain.planning import UnitName
@@ -36,37 +34,39 @@ class ProgressReads(Part):
     @unbroken
     async def progress(self, task_id: str, *, offset: int, limit: int, topic: str | None) -> ProgressRows | None:
         """None if the task does not exist or is deleted. Partitions in order of topic, partition, direction."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(live_tasks().where(tasks.c.id == task_id))).mappings().one_or_none()
-            if row is None:
-                return None
-            task, plan = task_from_row(row), row["current_plan"]
-            rows = (await connection.execute(_units_of(task_id))).mappings().all()
-            contents = await _newest_partitions(connection, task)
-            events = await newest_events(connection, task_id)
-        page, total = await asyncio.to_thread(_cut_page, contents, _Page(offset, limit, topic))
-        return ProgressRows(
-            task=task,
-            units_stopped=row["units_stopped"],
-            units=[_unit_from_row(unit) for unit in rows if unit["plan"] == plan],
-            partitions=page,
-            partitions_total=total,
-            events=events,
-            planning_failure=reason_from_text(row["planning_failure"]),
-            earlier_counters=_sum_counters([unit for unit in rows if unit["plan"] != plan and unit["run"] == task.run]),
-        )
+        page = _Page(offset, limit, topic)
+        return await self._database.read(lambda connection: _progress(connection, task_id, page))
+
+
+def _progress(connection: sa.Connection, task_id: str, page: _Page) -> ProgressRows | None:
+    row = connection.execute(live_tasks().where(tasks.c.id == task_id)).mappings().one_or_none()
+    if row is None:
+        return None
+    task, plan = task_from_row(row), row["current_plan"]
+    rows = connection.execute(_units_of(task_id)).mappings().all()
+    shown, total = _cut_page(_newest_partitions(connection, task), page)
+    return ProgressRows(
+        task=task,
+        units_stopped=row["units_stopped"],
+        units=[_unit_from_row(unit) for unit in rows if unit["plan"] == plan],
+        partitions=shown,
+        partitions_total=total,
+        events=newest_events(connection, task_id),
+        planning_failure=reason_from_text(row["planning_failure"]),
+        earlier_counters=_sum_counters([unit for unit in rows if unit["plan"] != plan and unit["run"] == task.run]),
+    )
 
 
 def _units_of(task_id: str) -> sa.Select[*tuple[object, ...]]:
     return sa.select(units).where(units.c.task_id == task_id).order_by(units.c.plan, units.c.prefix, units.c.number)
 
 
-async def _newest_partitions(connection: AsyncConnection, task: Task) -> Sequence[tuple[str, bytes]]:
+def _newest_partitions(connection: sa.Connection, task: Task) -> Sequence[tuple[str, bytes]]:
     """(unit, column) of the newest plan of which anybody has reported partitions in this run: after a new `task_num` the last values
     stay until there are newer ones."""
     here = sa.and_(unit_partitions.c.task_id == task.id, unit_partitions.c.run == task.run)
     newest = sa.select(sa.func.max(unit_partitions.c.plan)).where(here).scalar_subquery()
-    rows = (await connection.execute(sa.select(unit_partitions).where(here, unit_partitions.c.plan == newest))).mappings()
+    rows = connection.execute(sa.select(unit_partitions).where(here, unit_partitions.c.plan == newest)).mappings()
     return [(str(UnitName(row["prefix"], row["plan"], row["number"])), row["content"]) for row in rows]
 
 

@@ -16,14 +16,14 @@ from smartconnect.registry import dialect
 from smartconnect.registry.connectors import Connectors
 from smartconnect.registry.database import Database, Timing
 from smartconnect.registry.keys import KeyFile
+from smartconnect.registry.opening import make_ready
 from smartconnect.registry.part import Equipment
 from smartconnect.registry.plans import Plans
 from smartconnect.registry.progress import ProgressReads
 from smartconnect.registry.removal import Removal
 from smartconnect.registry.reports import Reports
-from smartconnect.registry.schema import bring_up_to_date
 from smartconnect.registry.sealing import Vault
-from smartconnect.registry.secrets import CURRENT_KEY, KEY_CHECK, Secrets, read_info, set_current_key
+from smartconnect.registry.secrets import Secrets
 from smartconnect.registry.tasks import Tasks
 from smartconnect.registry.trail import Trail
 from smartconnect.registry.units import Units
@@ -49,21 +49,14 @@ class Registry(Connectors, Tasks, Secrets, Plans, Units, Reports, ProgressReads,
         """Open, making file, schema and key file where the registry is new. `key`: the keys of the environment, instead of a file.
 
         SettingsInvalid: a URL or file that cannot be used, a schema newer than known, a key that is not the registry's.
-        RegistryUnreachable: another process holds it for longer than the time-out.
+        RegistryUnreachable: it has to be written to, and another process holds it for longer than the open time-out.
         """
         path = dialect.sqlite_path(url)
         vault = Vault(KeyFile(key_file), key)
         dialect.make_file(path)
         database = Database(path, timing or Timing())
         try:
-            await database.prepare()
-            async with database.write() as connection:
-                await bring_up_to_date(connection)
-                key_id, check = await read_info(connection, CURRENT_KEY), await read_info(connection, KEY_CHECK)
-                if key_id is None or check is None:
-                    await set_current_key(connection, vault, vault.first_key(registry_is_new=True))
-                else:
-                    vault.check(key_id, check)
+            await make_ready(database, vault)
         except BaseException:
             await database.close()
             raise

@@ -5,7 +5,8 @@ every 2 s; the partitions, compressed outside the loop, only when a report carri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,22 +48,23 @@ class Reports(Part):
     async def counters(self, task_id: str, unit: UnitName, run: int) -> Mapping[str, int]:
         """Empty if nobody has reported this unit in this run."""
         statement = sa.select(units.c.progress).where(of_unit(units, task_id, unit), units.c.run == run)
-        async with self._database.read() as connection:
-            return counters_from_text((await connection.execute(statement)).scalar_one_or_none())
+        return counters_from_text(await self._database.read(lambda connection: connection.execute(statement).scalar_one_or_none()))
 
     @unbroken
     async def reported_positions(self, task_id: str, run: int, prefix: str) -> Mapping[tuple[str, int], ReportedPosition]:
         """Of the units of this prefix (a direction of a replication), in all plans of this run: where a newer plan has not reported a
         partition yet, an older one's word counts."""
         here = sa.and_(unit_partitions.c.task_id == task_id, unit_partitions.c.run == run, unit_partitions.c.prefix == prefix)
-        statement = sa.select(unit_partitions.c.content).where(here).order_by(unit_partitions.c.plan)
-        async with self._database.read() as connection:
-            contents = list((await connection.execute(statement)).scalars())
-        return await asyncio.to_thread(_positions, contents)
+        statement = sa.select(unit_partitions).where(here).order_by(unit_partitions.c.plan)
+        return await self._database.read(lambda connection: _positions(connection.execute(statement).mappings()))
 
 
-def _positions(contents: Sequence[bytes]) -> Mapping[tuple[str, int], ReportedPosition]:
-    return dict(position for content in contents for position in PackedPartitions(content).positions())
+def _positions(rows: Iterable[sa.RowMapping]) -> Mapping[tuple[str, int], ReportedPosition]:
+    return {
+        key: replace(position, before_pause=row["before_pause"])
+        for row in rows
+        for key, position in PackedPartitions(row["content"]).positions()
+    }
 
 
 def _pack(reports: Sequence[UnitReport]) -> Mapping[UnitKey, bytes]:
@@ -122,12 +124,13 @@ def _summary(report: UnitReport) -> dict[str, object]:
 
 async def _store_partitions(connection: AsyncConnection, ours: Sequence[UnitReport], packed: Mapping[UnitKey, bytes]) -> None:
     rows = [
-        unit_key(report.task_id, report.unit) | {"run": report.run, "content": packed[report.task_id, report.unit]}
+        unit_key(report.task_id, report.unit)
+        | {"run": report.run, "content": packed[report.task_id, report.unit], "before_pause": False}
         for report in ours
         if (report.task_id, report.unit) in packed
     ]
     if rows:
-        await connection.execute(dialect.insert_or_replace(unit_partitions, "run", "content"), rows)
+        await connection.execute(dialect.insert_or_replace(unit_partitions, "run", "content", "before_pause"), rows)
 
 
 def _events_by_task(reports: Sequence[UnitReport]) -> Mapping[str, Sequence[Event]]:

@@ -25,8 +25,8 @@ class Secrets(Part):
     @unbroken
     async def secrets(self, task_id: str) -> Mapping[str, Secret]:
         """By "sink_task.secret_key"; of deleted tasks too, which need them to clean up. SecretUnreadable if one cannot be opened."""
-        async with self._database.read() as connection:
-            rows = (await connection.execute(sa.select(sealed_secrets).where(sealed_secrets.c.task_id == task_id))).mappings().all()
+        statement = sa.select(sealed_secrets).where(sealed_secrets.c.task_id == task_id)
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return {row["field"]: self._vault.open(place_of(task_id, row["field"]), row["sealed"]) for row in rows}
 
     @unbroken
@@ -41,7 +41,7 @@ class Secrets(Part):
                 sealed = self._vault.seal(key_id, place, self._vault.open(place, row["sealed"]))
                 here = sa.and_(sealed_secrets.c.task_id == row["task_id"], sealed_secrets.c.field == row["field"])
                 await connection.execute(sa.update(sealed_secrets).where(here).values(sealed=sealed))
-            await set_current_key(connection, self._vault, key_id)
+            await connection.run_sync(set_current_key, self._vault, key_id)
         await self._database.erase_leftovers()
         return len(rows)
 
@@ -50,7 +50,7 @@ async def store_secrets(connection: AsyncConnection, vault: Vault, task_id: str,
     """Seal and store; an empty one clears what is stored."""
     if not secrets:
         return
-    key_id = await read_info(connection, CURRENT_KEY)
+    key_id = await connection.run_sync(read_info, CURRENT_KEY)
     assert key_id is not None
     gone = [field for field, secret in secrets.items() if not secret]
     await connection.execute(sa.delete(sealed_secrets).where(sealed_secrets.c.task_id == task_id, sealed_secrets.c.field.in_(gone)))
@@ -63,16 +63,16 @@ async def store_secrets(connection: AsyncConnection, vault: Vault, task_id: str,
         await connection.execute(dialect.insert_or_replace(sealed_secrets, "sealed"), rows)
 
 
-async def read_info(connection: AsyncConnection, name: str) -> str | None:
+def read_info(connection: sa.Connection, name: str) -> str | None:
     """One fact about the registry itself."""
-    value = (await connection.execute(sa.select(registry_info.c.value).where(registry_info.c.name == name))).scalar_one_or_none()
+    value = connection.execute(sa.select(registry_info.c.value).where(registry_info.c.name == name)).scalar_one_or_none()
     return None if value is None else str(value)
 
 
-async def set_current_key(connection: AsyncConnection, vault: Vault, key_id: str) -> None:
+def set_current_key(connection: sa.Connection, vault: Vault, key_id: str) -> None:
     """Which key seals from now on, with the check value by which a process finds that it has it."""
     rows = [
         {"name": CURRENT_KEY, "value": key_id},
         {"name": KEY_CHECK, "value": vault.seal(key_id, CHECK_PLACE, CHECK_TEXT)},
     ]
-    await connection.execute(dialect.insert_or_replace(registry_info, "value"), rows)
+    connection.execute(dialect.insert_or_replace(registry_info, "value"), rows)

@@ -113,6 +113,7 @@ unit_partitions = sa.Table(
     _key("number"),
     _value("run", sa.Integer),
     _value("content", sa.LargeBinary),
+    _value("before_pause", sa.Boolean),
 )
 
 fences = sa.Table("fences", metadata, _task_id(), _key("fenced_plan"), _key("prefix", sa.Text), _key("plan"), _key("number"))

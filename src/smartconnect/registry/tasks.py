@@ -14,10 +14,10 @@ from smartconnect.domain.progress import Event, UnitState
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Desired, Status, Task
 from smartconnect.registry.codec import task_from_row, task_to_row
-from smartconnect.registry.connectors import count_live_tasks, find_connector
+from smartconnect.registry.connectors import count_live_tasks, find_connector, live_tasks_of
 from smartconnect.registry.part import Part, unbroken
 from smartconnect.registry.secrets import store_secrets
-from smartconnect.registry.tables import task_waits, tasks, units
+from smartconnect.registry.tables import task_waits, tasks, unit_partitions, units
 from smartconnect.registry.trail import insert_events
 
 MOVING_STATES = tuple(state.value for state in (UnitState.STARTING, UnitState.RUNNING, UnitState.RETRYING, UnitState.DRAINING))
@@ -46,26 +46,28 @@ class Tasks(Part):
 
     @unbroken
     async def find_task(self, instance_id: str, task_id: str) -> tuple[Task, bool] | None:
-        statement = live_tasks().where(tasks.c.instance_id == instance_id, tasks.c.id == task_id)
-        async with self._database.read() as connection:
-            row = (await connection.execute(statement)).mappings().one_or_none()
+        which = {"its_instance": instance_id, "its_id": task_id}
+        row = await self._database.read(lambda connection: connection.execute(_FIND, which).mappings().one_or_none())
         return None if row is None else (task_from_row(row), row["units_stopped"])
 
     @unbroken
     async def list_tasks(self, instance_id: str, offset: int, limit: int) -> tuple[Sequence[tuple[Task, bool]], int]:
-        statement = live_tasks().where(tasks.c.instance_id == instance_id)
-        page = statement.order_by(tasks.c.create_time, tasks.c.id).offset(offset).limit(limit)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(page)).mappings().all()
-            total = await count_live_tasks(connection, instance_id)
-        return [(task_from_row(row), row["units_stopped"]) for row in rows], total
+        page = {"its_instance": instance_id, "its_offset": offset, "its_limit": limit}
+
+        def look(connection: sa.Connection) -> tuple[Sequence[tuple[Task, bool]], int]:
+            rows = connection.execute(_PAGE, page).mappings()
+            found = [(task_from_row(row), bool(row["units_stopped"])) for row in rows]
+            return found, connection.execute(live_tasks_of(instance_id)).scalar_one()
+
+        return await self._database.read(look)
 
     @unbroken
     async def all_tasks(self, *, deleted: bool) -> Sequence[Task]:
         wanted = tasks.c.desired == Desired.DELETED.value if deleted else tasks.c.desired != Desired.DELETED.value
         statement = sa.select(tasks).where(wanted).order_by(tasks.c.create_time, tasks.c.id)
-        async with self._database.read() as connection:
-            return [task_from_row(row) for row in (await connection.execute(statement)).mappings()]
+        return await self._database.read(
+            lambda connection: [task_from_row(row) for row in connection.execute(statement).mappings()]
+        )
 
     @unbroken
     async def update_task(self, task: Task, change: TaskChange) -> Task:
@@ -86,6 +88,9 @@ class Tasks(Part):
             if (changed.run, changed.revision) != (stored.run, stored.revision):
                 values["planning_failure"] = None
             await connection.execute(sa.update(tasks).where(tasks.c.id == task.id).values(values))
+            if (stored.desired, changed.desired) == (Desired.PAUSED, Desired.RUNNING):
+                theirs = unit_partitions.c.task_id == task.id
+                await connection.execute(sa.update(unit_partitions).where(theirs).values(before_pause=True))
             await store_secrets(connection, self._vault, task.id, change.secrets or {})
             await insert_events(connection, {task.id: change.events})
         if change.secrets:
@@ -114,6 +119,13 @@ def live_tasks() -> sa.Select[*tuple[object, ...]]:
         units.c.task_id == tasks.c.id, units.c.retired.is_(False), units.c.state.in_(MOVING_STATES)
     )
     return sa.select(tasks, (~moving.exists()).label("units_stopped")).where(tasks.c.desired != Desired.DELETED.value)
+
+
+_OF_INSTANCE = live_tasks().where(tasks.c.instance_id == sa.bindparam("its_instance"))
+_FIND = _OF_INSTANCE.where(tasks.c.id == sa.bindparam("its_id"))
+_PAGE = _OF_INSTANCE.order_by(tasks.c.create_time, tasks.c.id)
+_PAGE = _PAGE.offset(sa.bindparam("its_offset")).limit(sa.bindparam("its_limit"))
+"""Made once: building a statement costs more than running it."""
 
 
 async def lock_task(connection: AsyncConnection, task_id: str) -> sa.RowMapping | None:

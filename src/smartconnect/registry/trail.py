@@ -38,22 +38,22 @@ class Trail(Part):
     @unbroken
     async def audit_events(self, limit: int = 100) -> Sequence[AuditEvent]:
         """The newest, newest first."""
-        async with self._database.read() as connection:
-            rows = (await connection.execute(sa.select(audit).order_by(audit.c.id.desc()).limit(limit))).mappings()
-            return [
-                AuditEvent(
-                    at=row["at"],
-                    name=row["name"],
-                    outcome=row["outcome"],
-                    access_key=row["access_key"],
-                    request_id=row["request_id"],
-                    instance_id=row["instance_id"],
-                    task_id=row["task_id"],
-                    code=row["code"],
-                    details=row["details"],
-                )
-                for row in rows
-            ]
+        statement = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return [
+            AuditEvent(
+                at=row["at"],
+                name=row["name"],
+                outcome=row["outcome"],
+                access_key=row["access_key"],
+                request_id=row["request_id"],
+                instance_id=row["instance_id"],
+                task_id=row["task_id"],
+                code=row["code"],
+                details=row["details"],
+            )
+            for row in rows
+        ]
 
 
 async def insert_audit(connection: AsyncConnection, event: AuditEvent) -> None:
@@ -93,8 +93,8 @@ async def _trim(connection: AsyncConnection, task_ids: Collection[str]) -> None:
         await connection.execute(sa.delete(events).where(events.c.task_id == task_id, events.c.id.not_in(newest)))
 
 
-async def newest_events(connection: AsyncConnection, task_id: str) -> Sequence[Event]:
+def newest_events(connection: sa.Connection, task_id: str) -> Sequence[Event]:
     """The events that are shown, newest first."""
     statement = sa.select(events).where(events.c.task_id == task_id)
-    rows = (await connection.execute(statement.order_by(events.c.at.desc(), events.c.id.desc()).limit(EVENTS_KEPT))).mappings()
+    rows = connection.execute(statement.order_by(events.c.at.desc(), events.c.id.desc()).limit(EVENTS_KEPT)).mappings()
     return [Event(row["at"], Level(row["level"]), row["code"], row["message"], row["unit"]) for row in rows]

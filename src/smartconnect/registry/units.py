@@ -35,12 +35,17 @@ class Units(Part):
         with_plan = with_plan.where(tasks.c.desired != Desired.WAITING.value).order_by(tasks.c.create_time, tasks.c.id)
         live_units = sa.select(*_UNIT_COLUMNS).where(units.c.retired.is_(False))
         live_units = live_units.order_by(units.c.task_id, units.c.plan, units.c.prefix, units.c.number)
-        by_task: defaultdict[str, list[UnitRow]] = defaultdict(list)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(with_plan)).mappings().all()
-            for row in (await connection.execute(live_units)).mappings():
+
+        def look(connection: sa.Connection) -> Sequence[WantedTask]:
+            by_task: defaultdict[str, list[UnitRow]] = defaultdict(list)
+            rows = connection.execute(with_plan).mappings().all()
+            for row in connection.execute(live_units).mappings():
                 by_task[row["task_id"]].append(_unit_from_row(row))
-        return [WantedTask(task_from_row(row), _plan_from_row(row), tuple(by_task[row["id"]]), row["deleted_at"]) for row in rows]
+            return [
+                WantedTask(task_from_row(row), _plan_from_row(row), tuple(by_task[row["id"]]), row["deleted_at"]) for row in rows
+            ]
+
+        return await self._database.read(look)
 
     @unbroken
     async def take_unit(self, task_id: str, unit: UnitName, owner: str) -> int:
@@ -72,8 +77,7 @@ class Units(Part):
             .join(tasks, tasks.c.id == units.c.task_id)
             .where(of_unit(units, task_id, unit), units.c.epoch == epoch, tasks.c.run == run, tasks.c.current_plan == unit.plan)
         )
-        async with self._database.read() as connection:
-            return (await connection.execute(statement)).first() is not None
+        return await self._database.read(lambda connection: connection.execute(statement).first() is not None)
 
     @unbroken
     async def open_runs(self, task_id: str, unit: UnitName, run: int) -> Sequence[int]:
@@ -82,8 +86,7 @@ class Units(Part):
         statement = sa.select(closed_runs.c.run).where(
             closed_runs.c.task_id == task_id, closed_runs.c.prefix == unit.prefix, sa.or_(by_us, closed_runs.c.plan == EVERY_UNIT)
         )
-        async with self._database.read() as connection:
-            closed = set((await connection.execute(statement)).scalars())
+        closed = await self._database.read(lambda connection: set(connection.execute(statement).scalars()))
         return [earlier for earlier in range(1, run) if earlier not in closed]
 
     @unbroken
@@ -104,8 +107,7 @@ class Units(Part):
             .where(task_waits.c.task_id == task_id, tasks.c.desired == Desired.DELETED.value)
             .order_by(tasks.c.name)
         )
-        async with self._database.read() as connection:
-            return list((await connection.execute(statement)).scalars())
+        return await self._database.read(lambda connection: list(connection.execute(statement).scalars()))
 
     @unbroken
     async def fail_task(self, task_id: str, run: int, revision: int, reason: Reason) -> None:
@@ -117,9 +119,7 @@ class Units(Part):
             await connection.execute(sa.update(tasks).where(here, standing).values(values))
 
     @unbroken
-    async def later_run_found(self, task_id: str, run: int) -> None:
-        """A target holds positions of this run, which is later than ours: the registry was restored from a backup. The next restart
-        begins a run above it."""
+    async def note_later_run(self, task_id: str, run: int) -> None:
         async with self._database.write() as connection:
             here = sa.and_(tasks.c.id == task_id, tasks.c.later_run < run)
             await connection.execute(sa.update(tasks).where(here).values(later_run=run))

@@ -4,6 +4,7 @@ as a snapshot that fits into a line of JSON. Workers send theirs with each heart
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Final
@@ -31,13 +32,23 @@ class Meters:
         """Set a gauge (or a counter that somebody else counts)."""
         self._values[_key(metric, labels)] = float(value)
 
+    def observe(self, metric: Metric, value: float, labels: Sequence[str] = ()) -> None:
+        """One more value of a histogram. Its buckets are cumulative, as Prometheus wants them."""
+        at = tuple(_key(metric, labels)[1])
+        for bound in (*metric.buckets, math.inf):
+            key = (f"{metric.name}_bucket", (*at, "+Inf" if bound == math.inf else f"{bound:g}"))
+            self._values[key] = self._values.get(key, 0.0) + (value <= bound)
+        for end, amount in (("sum", value), ("count", 1.0)):
+            key = (f"{metric.name}_{end}", at)
+            self._values[key] = self._values.get(key, 0.0) + amount
+
     def value(self, metric: Metric, labels: Sequence[str] = ()) -> float:
         """The present value, 0 when never touched."""
         return self._values.get(_key(metric, labels), 0.0)
 
     def forget(self, prefix: Sequence[str], metrics: Sequence[Metric]) -> None:
         """Drop all samples of these metrics whose first label values are `prefix`: the thing measured is gone."""
-        names = {metric.name for metric in metrics}
+        names = {name for metric in metrics for name in metric.series}
         head = tuple(prefix)
         gone = [key for key in self._values if key[0] in names and key[1][: len(head)] == head]
         for key in gone:

@@ -4,18 +4,27 @@ from here. All values are in base units (seconds, bytes, records); the label `pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. A counter's name ends in "_total"."""
+    """One metric. A counter's name ends in "_total". `buckets`: the upper bounds of a histogram, in order, without the infinite one."""
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     help: str
     labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def series(self) -> Mapping[str, tuple[str, ...]]:
+        """The names that its samples have, with the labels of each."""
+        if self.kind != "histogram":
+            return {self.name: self.labels}
+        return {f"{self.name}_bucket": (*self.labels, "le"), f"{self.name}_sum": self.labels, f"{self.name}_count": self.labels}
 
 
 LOOP_LAG: Final = Metric("smartconnect_loop_lag_seconds", "gauge", "Longest time the event loop was held, in the last 10 s.")
@@ -66,5 +75,44 @@ ENGINE_METRICS: Final = (
     REPORT_SECONDS,
 )
 
-ALL_METRICS: Final = ENGINE_METRICS
-"""What the reference documents and `/metrics` describes; each kind of task adds its own here."""
+SHORT_TIMES: Final = (0.01, 0.1, 1.0, 10.0)
+"""Few, because each is a line of every heartbeat."""
+
+MEMORY_USED: Final = Metric(
+    "smartconnect_memory_budget_used_bytes", "gauge", "Of the worker's budget for this kind of task.", ("kind",)
+)
+MEMORY_LIMIT: Final = Metric("smartconnect_memory_budget_bytes", "gauge", "The worker's budget for this kind of task.", ("kind",))
+DUMP_CUTS: Final = Metric(
+    "smartconnect_dump_objects_total", "counter", "Objects that ended, by the reason of the cut.", ("task", "cause")
+)
+DUMP_PENDING: Final = Metric(
+    "smartconnect_dump_uploads_pending", "gauge", "Uploads that a position names and that are not visible yet.", ("task", "unit")
+)
+DUMP_OLDEST: Final = Metric(
+    "smartconnect_dump_oldest_open_object_seconds", "gauge", "Age of the oldest open object.", ("task", "unit")
+)
+DUMP_COMMIT: Final = Metric(
+    "smartconnect_dump_commit_seconds", "histogram", "From the begin of a commit to its acknowledgement.", ("task",), SHORT_TIMES
+)
+DUMP_PUBLISH: Final = Metric(
+    "smartconnect_dump_publish_seconds",
+    "histogram",
+    "From trying to make a named upload visible to its object.",
+    ("task",),
+    SHORT_TIMES,
+)
+STORE_REQUESTS: Final = Metric(
+    "smartconnect_store_requests_total",
+    "counter",
+    "Requests to the store by their end: ok, or a code.",
+    ("task", "operation", "outcome"),
+)
+
+OF_A_TASK: Final = (DUMP_CUTS, DUMP_COMMIT, DUMP_PUBLISH, STORE_REQUESTS)
+"""Measured by jobs for all units of a task that run in the process together; they go with the last of them."""
+
+OF_A_UNIT: Final = (UNIT_COUNTER, UNIT_LAG_RECORDS, UNIT_LAG_SECONDS, DUMP_PENDING, DUMP_OLDEST)
+"""They go with the unit."""
+
+ALL_METRICS: Final = (*ENGINE_METRICS, MEMORY_USED, MEMORY_LIMIT, *OF_A_TASK, DUMP_PENDING, DUMP_OLDEST)
+"""What the reference documents and `/metrics` describes."""

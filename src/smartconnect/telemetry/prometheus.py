@@ -11,23 +11,22 @@ from smartconnect.telemetry.meters import Sample
 from smartconnect.telemetry.names import ALL_METRICS, Metric
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_KNOWN: Final[Mapping[str, Metric]] = {metric.name: metric for metric in ALL_METRICS}
+_KNOWN: Final[Mapping[str, Metric]] = {name: metric for metric in ALL_METRICS for name in metric.series}
 
 
 def render(sources: Mapping[str, Sequence[Sample]]) -> str:
     """`sources`: samples by process name ("worker-0", "api"). A sample of a metric that is not in `names` is left out: its labels
     have no names. Families are sorted, so that two answers can be compared."""
-    families: dict[str, list[str]] = {}
+    families: dict[Metric, list[str]] = {}
     for process in sorted(sources):
         for name, values, value in sources[process]:
             metric = _KNOWN.get(name)
-            if metric is not None and len(values) == len(metric.labels):
-                labels = [("process", process), *zip(metric.labels, values, strict=True)]
-                families.setdefault(name, []).append(f"{name}{{{_labels(labels)}}} {_number(value)}")
+            if metric is not None and len(values) == len(metric.series[name]):
+                labels = [("process", process), *zip(metric.series[name], values, strict=True)]
+                families.setdefault(metric, []).append(f"{name}{{{_labels(labels)}}} {_number(value)}")
     lines: list[str] = []
-    for name in sorted(families):
-        metric = _KNOWN[name]
-        lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}", *families[name]]
+    for metric in sorted(families, key=lambda each: each.name):
+        lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}", *families[metric]]
     return "\n".join(lines) + "\n"
 
 

@@ -165,6 +165,49 @@ async def test_serve_command_becomes_the_parent_and_stops_on_sigterm(tmp_path: P
         serve.wait()
 
 
+@pytest.mark.parametrize("registry", ["in use", "new"])
+async def test_serve_starts_although_a_frozen_process_of_an_earlier_service_holds_the_registry(
+    tmp_path: Path, registry: str
+) -> None:
+    port = free_port()
+    (tmp_path / "smart-connect.toml").write_text(f'[api]\nauth = "none"\nlisten = "127.0.0.1:{port}"\n[workers]\ncount = 1\n')
+    if registry == "in use":
+        assert _cli(tmp_path, "keys", "rotate").returncode == 0
+    environment = {**os.environ, "PYTHONPATH": str(Path("src").resolve())}
+    frozen = subprocess.Popen([sys.executable, "-c", _HOLDER], cwd=tmp_path, stdout=subprocess.PIPE)
+    assert frozen.stdout is not None
+    assert frozen.stdout.readline() == b"holding\n"
+    frozen.send_signal(signal.SIGSTOP)
+    with (tmp_path / "log").open("wb") as log:
+        serve = subprocess.Popen(
+            [sys.executable, "-m", "smartconnect.cli", "serve", "--log-format", "json"], cwd=tmp_path, env=environment, stderr=log
+        )
+    try:
+        if registry == "new":
+            waiting = "registry is busy, it is tried again"
+            await eventually(lambda: waiting in (tmp_path / "log").read_text(), 30, what="a line says why it waits")
+            assert serve.poll() is None
+            frozen.kill()
+        await eventually(lambda: _ready(port), 40, what="the service is ready")
+        serve.send_signal(signal.SIGTERM)
+        await eventually(lambda: serve.poll() is not None, 30, what="it has stopped")
+        assert serve.returncode == 0
+    finally:
+        for process in (serve, frozen):
+            process.kill()
+            process.wait()
+
+
+_HOLDER = """
+import sqlite3, time
+connection = sqlite3.connect("smart-connect.db", isolation_level=None)
+connection.execute("PRAGMA journal_mode=WAL")
+connection.execute("BEGIN IMMEDIATE")
+print("holding", flush=True)
+time.sleep(3600)
+"""
+
+
 async def _ready(port: int) -> bool:
     try:
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/readyz") as answer:

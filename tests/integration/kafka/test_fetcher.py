@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
@@ -124,6 +125,43 @@ async def test_dropped_partition_is_delivered_no_more(
         assert await fetcher.next(0.3) is None
         assert fetcher.assigned == frozenset()
         await eventually(lambda: admission.held == 0)
+
+
+async def test_position_in_another_topic_of_that_name_is_handed_over_and_nothing_is_fetched(
+    cluster: Cluster, admission: CountingAdmission, topic: str, produce: Produce
+) -> None:
+    tp = TopicPartition(topic, 0)
+    await asyncio.to_thread(produce, topic, 100)
+    own = (await cluster.metadata([topic])).topics[topic].topic_id
+    async with Fetcher(cluster, QUICK, admission) as fetcher:
+        fetcher.assign(tp, 50, topic_id=UUID(int=7))
+        (part,) = await collect(fetcher, lambda got: len(got) > 0)
+        assert (part.error, len(part.records)) == (KafkaCode.INCONSISTENT_TOPIC_ID, 0)
+        fetcher.assign(tp, 50, topic_id=own)
+        got = await collect(fetcher, reached({tp: 100}))
+    assert all(part.error is None for part in got)
+
+
+async def test_topic_made_again_while_its_partition_was_paused_is_not_fetched_at_the_old_position(
+    cluster: Cluster, admission: CountingAdmission, topic: str, produce: Produce
+) -> None:
+    tp = TopicPartition(topic, 0)
+    await asyncio.to_thread(produce, topic, 100)
+    own = (await cluster.metadata([topic])).topics[topic].topic_id
+    async with Fetcher(cluster, FetchOptions(max_wait_ms=100, idle_wait_ms=100, trusted_pause_s=0.0), admission) as fetcher:
+        fetcher.assign(tp, 0, topic_id=own)
+        await collect(fetcher, reached({tp: 100}))
+        fetcher.pause(tp)
+        await delete_topics(cluster, [topic])
+        await eventually(lambda: _made(cluster, topic), what="the topic is made again")
+        await asyncio.to_thread(produce, topic, 300)
+        fetcher.resume(tp)
+        (part,) = await collect(fetcher, lambda got: len(got) > 0)
+    assert part.error is KafkaCode.INCONSISTENT_TOPIC_ID
+
+
+async def _made(cluster: Cluster, topic: str) -> bool:
+    return (await create_topics(cluster, [NewTopic(topic, 1, 1)]))[topic] is None
 
 
 async def test_offset_that_retention_has_taken_is_handed_over_and_cured_by_seek(

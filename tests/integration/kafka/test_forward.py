@@ -9,7 +9,6 @@ import pytest
 
 from smartconnect import kernels
 from smartconnect.kafka.cluster import Cluster
-from smartconnect.kafka.produce_channel import OutgoingBatch
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import Codec, Hop, Place, RecodePlan, Scratch, Stamp, encode
@@ -69,7 +68,7 @@ async def test_recoded_batches_are_taken_and_read_back(
     for number, batch in enumerate(result.batches):
         stamp = Stamp(owner.producer_id, owner.epoch, transactional=False)
         kernels.stamp(batch.data, [(0, len(batch.data), sequence)], stamp)
-        channel.channel.put(tp, OutgoingBatch(batch.data, number))
+        channel.put(tp, batch.data, number)
         sequence += batch.count
     await channel.all_stored(len(result.batches))
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
 
+from smartconnect.kafka import messages
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.errors import BrokerRefused
 from smartconnect.kafka.groups import (
     Committed,
+    GroupOffsets,
     OffsetCommit,
     commit_offsets,
     delete_groups,
@@ -19,6 +25,8 @@ from smartconnect.kafka.groups import (
     fetch_offsets,
     list_groups,
 )
+from smartconnect.kafka.many_groups import fetch_offsets_of
+from smartconnect.kafka.messages import Api
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.sandbox.kafka import KafkaCluster
 from tests.conftest import MakeTopic
@@ -34,6 +42,30 @@ async def test_all_offsets_of_a_group_are_read_back(cluster: Cluster, names: Nam
     found = await fetch_offsets(cluster, names.group(), require_stable=True)
     assert found.unstable == frozenset()
     assert found.committed == {tp: Committed(c.offset, c.leader_epoch, c.metadata) for tp, c in wanted.items()}
+
+
+@pytest.mark.parametrize("broker", ["knows many", "knows one"])
+async def test_many_groups_are_asked_for_in_few_questions_where_brokers_know_that(
+    cluster: Cluster, names: Names, topic: str, monkeypatch: pytest.MonkeyPatch, broker: str
+) -> None:
+    tp, groups = TopicPartition(topic, 0), [names.group(f"g{number}") for number in range(120)]
+    for number, group in enumerate(groups):
+        await commit_offsets(cluster, group, {tp: OffsetCommit(number)})
+    asked: list[int] = []
+    call = Connection.call
+
+    async def counting(connection: Connection, api: Api, fields: Mapping[str, Any], **more: Any) -> Any:
+        if api is messages.OFFSET_FETCH:
+            asked.append(len(fields.get("groups", [""])))
+        return await call(connection, api, fields, **more)
+
+    monkeypatch.setattr(Connection, "call", counting)
+    if broker == "knows one":
+        monkeypatch.setattr(messages, "OFFSET_FETCH", replace(messages.OFFSET_FETCH, highest=7))
+    found = await fetch_offsets_of(cluster, [*groups, names.group("never")])
+    assert asked == ([100, 21] if broker == "knows many" else [1] * 121)
+    assert [told.committed[tp].offset for group in groups if isinstance(told := found[group], GroupOffsets)] == list(range(120))
+    assert found[names.group("never")] == GroupOffsets({}, frozenset())
 
 
 async def test_group_that_never_was_has_no_offsets_and_is_dead(cluster: Cluster, names: Names) -> None:

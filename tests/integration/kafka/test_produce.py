@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 import pytest
 from fastcrc import crc32
@@ -14,10 +15,11 @@ from smartconnect.kafka.admin import NewTopic, create_topics, delete_topics
 from smartconnect.kafka.batch import headers, parse_header
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
-from smartconnect.kafka.errors import PartitionRefused
+from smartconnect.kafka.errors import PartitionsNotAdded
 from smartconnect.kafka.fetcher import Fetcher, FetchOptions
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 from smartconnect.kafka.produce_channel import Outcome, OutgoingBatch, ProduceChannel, ProduceOptions
+from smartconnect.kafka.produce_codec import Buffer
 from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
@@ -33,12 +35,24 @@ from tests.support.waiting import eventually
 QUICK = FetchOptions(max_wait_ms=100, idle_wait_ms=100)
 
 
+@dataclass(slots=True, eq=False)
+class Tagged(OutgoingBatch):
+    """A batch by a name of the test."""
+
+    tag: object
+
+
+def tag_of(batch: OutgoingBatch) -> object:
+    assert isinstance(batch, Tagged)
+    return batch.tag
+
+
 class Channel:
     """A running channel to node 1 and the outcomes it reported."""
 
     def __init__(self, cluster: Cluster, options: ProduceOptions | None = None) -> None:
         self.outcomes: list[Outcome] = []
-        self.channel = ProduceChannel(cluster, 1, options or ProduceOptions(), self.outcomes.append)
+        self.channel = ProduceChannel(cluster, 1, options or ProduceOptions(), self.outcomes.extend)
         self.task = asyncio.create_task(self.channel.run())
 
     async def all_stored(self, count: int, deadline_s: float = 60.0) -> None:
@@ -47,7 +61,7 @@ class Channel:
 
         def done() -> bool:
             for outcome in self.outcomes:
-                refused = outcome.answer.error if outcome.answer and not outcome.stored else None
+                refused = outcome.refused.error if outcome.refused else None
                 assert outcome.lost is None and refused in late, outcome
             for tp in {outcome.tp for outcome in self.outcomes if not outcome.stored}:
                 if self.channel.stands_still(tp):
@@ -55,6 +69,14 @@ class Channel:
             return sum(outcome.stored for outcome in self.outcomes) == count
 
         await eventually(done, deadline_s, poll_s=0.05)
+
+    def put(self, tp: TopicPartition, records: Buffer, tag: object = None) -> None:
+        self.channel.put(tp, [Tagged(records, tag)])
+
+    def tags(self, tp: TopicPartition | None = None) -> list[object]:
+        """Of what is stored, in the order of the reports."""
+        stored = [outcome for outcome in self.outcomes if outcome.stored and tp in (None, outcome.tp)]
+        return [tag_of(outcome.batch) for outcome in stored]
 
     async def close(self) -> None:
         self.task.cancel()
@@ -128,11 +150,11 @@ async def test_no_batch_overtakes_the_first_one_of_a_topic_just_made(
                     attributes=TRANSACTIONAL if transactional else 0,
                 )
                 records = [encode.Record(n, b"x") for n in range(10)]
-                opened.channel.put(tp, OutgoingBatch(encode.batch(records, frame), number))
+                opened.put(tp, encode.batch(records, frame), number)
         await opened.all_stored(40)
         refused += sum(not outcome.stored for outcome in opened.outcomes)
         for tp in parts:
-            assert [outcome.batch.tag for outcome in opened.outcomes if outcome.stored and outcome.tp == tp] == list(range(5))
+            assert opened.tags(tp) == list(range(5))
         if transactional:
             await owner.end(commit=True)
         await delete_topics(cluster, [topic])
@@ -144,7 +166,7 @@ async def added(owner: TransactionalId, parts: list[TopicPartition]) -> bool:
     """The broker may not know topics just made."""
     try:
         await owner.add_partitions(parts)
-    except PartitionRefused:
+    except PartitionsNotAdded:
         return False
     return True
 
@@ -159,11 +181,11 @@ async def test_fetched_batches_are_accepted_as_they_are_and_in_order(
     batches = await fetch_batches(cluster, source, 5000)
     opened = open_channel()
     for number, batch in enumerate(batches):
-        opened.channel.put(target, OutgoingBatch(memoryview(batch), number))
+        opened.put(target, memoryview(batch), number)
     await opened.all_stored(len(batches))
     stored = [outcome for outcome in opened.outcomes if outcome.stored]
-    assert [outcome.batch.tag for outcome in stored] == list(range(len(batches)))
-    bases = [outcome.answer.base_offset for outcome in stored if outcome.answer]
+    assert opened.tags() == list(range(len(batches)))
+    bases = [outcome.base_offset or 0 for outcome in stored]
     assert bases == sorted(bases) and bases[0] == 0
     assert [bytes(b[16:]) for b in await fetch_batches(cluster, target, 5000)] == [bytes(b[16:]) for b in batches]
 
@@ -178,7 +200,7 @@ async def test_many_partitions_share_requests_and_large_requests_pass(
     opened = open_channel()
     for number in range(30):
         for batch in batches:
-            opened.channel.put(TopicPartition(target, number), OutgoingBatch(memoryview(batch)))
+            opened.put(TopicPartition(target, number), memoryview(batch))
     await opened.all_stored(30 * len(batches))
     parts = [TopicPartition(target, number) for number in range(30)]
     found = await list_offsets(cluster, dict.fromkeys(parts, LATEST), READ_COMMITTED)
@@ -201,7 +223,7 @@ async def test_transaction_of_raw_batches_is_seen_whole_or_not_at_all(
         for batch in batches:
             header = parse_header(batch)
             raw = signed(batch, owner.producer_id, owner.epoch, sequence, transactional=True)
-            opened.channel.put(target, OutgoingBatch(raw))
+            opened.put(target, raw)
             sequence += header.last_offset_delta + 1
         await eventually(lambda: opened.channel.unanswered(target) == 0)
         assert all(outcome.stored for outcome in opened.outcomes)
@@ -224,10 +246,10 @@ async def test_zombie_producer_is_refused(
     await zombie.add_partitions([target])
     await TransactionalId(cluster, names.base).initialise()
     opened = open_channel(ProduceOptions(transactional_id=zombie.name))
-    opened.channel.put(target, OutgoingBatch(signed(batch, zombie.producer_id, zombie.epoch, 0, transactional=True)))
+    opened.put(target, signed(batch, zombie.producer_id, zombie.epoch, 0, transactional=True))
     await eventually(lambda: opened.outcomes)
-    answer = opened.outcomes[0].answer
-    assert answer is not None and answer.error in (
+    refused = opened.outcomes[0].refused
+    assert refused is not None and refused.error in (
         KafkaCode.INVALID_PRODUCER_EPOCH,
         KafkaCode.INVALID_TXN_STATE,
         KafkaCode.PRODUCER_FENCED,
@@ -247,16 +269,16 @@ async def test_refused_batch_stops_its_partition_alone_and_the_owner_decides(
     bad, fine = TopicPartition(target, 0), TopicPartition(target, 1)
     await served(cluster, bad, fine)
     opened = open_channel(ProduceOptions(most_in_flight=1))
-    opened.channel.put(bad, OutgoingBatch(broken, "broken"))
-    opened.channel.put(bad, OutgoingBatch(good, "behind"))
-    opened.channel.put(fine, OutgoingBatch(good, "other"))
+    opened.put(bad, broken, "broken")
+    opened.put(bad, good, "behind")
+    opened.put(fine, good, "other")
     await eventually(lambda: len(opened.outcomes) == 2 and opened.channel.stands_still(bad))
-    outcomes = {outcome.batch.tag: outcome for outcome in opened.outcomes}
+    outcomes = {tag_of(outcome.batch): outcome for outcome in opened.outcomes}
     assert outcomes["other"].stored
-    refused = outcomes["broken"].answer
+    refused = outcomes["broken"].refused
     assert refused is not None and refused.error is KafkaCode.CORRUPT_MESSAGE
-    assert [batch.tag for batch in opened.channel.take_back(bad)] == ["broken", "behind"]
-    opened.channel.put(bad, OutgoingBatch(good, "repaired"))
+    assert [tag_of(batch) for batch in opened.channel.take_back(bad)] == ["broken", "behind"]
+    opened.put(bad, good, "repaired")
     await eventually(lambda: len(opened.outcomes) == 3)
     assert opened.outcomes[-1].stored
 
@@ -274,9 +296,9 @@ async def test_lost_batches_go_out_again_in_order_when_the_owner_says_so(names: 
         opened = Channel(cluster)
         await server.nodes[0].kill()
         for number, batch in enumerate(batches):
-            opened.channel.put(target, OutgoingBatch(batch, number))
+            opened.put(target, batch, number)
         await eventually(lambda: opened.channel.stands_still(target))
-        assert opened.outcomes[0].lost is not None and opened.outcomes[0].batch.tag == 0
+        assert opened.outcomes[0].lost is not None and tag_of(opened.outcomes[0].batch) == 0
         await server.nodes[0].start()
         opened.outcomes.clear()
 
@@ -286,6 +308,5 @@ async def test_lost_batches_go_out_again_in_order_when_the_owner_says_so(names: 
             return sum(outcome.stored for outcome in opened.outcomes) == len(batches)
 
         await eventually(delivered, 30, poll_s=0.2)
-        stored = [outcome.batch.tag for outcome in opened.outcomes if outcome.stored]
-        assert stored == list(range(len(batches)))
+        assert opened.tags() == list(range(len(batches)))
         await opened.close()

@@ -164,7 +164,7 @@ async def test_large_batches_go_out_through_tls(mutual: KafkaCluster, names: Nam
     )
     outcomes: list[Outcome] = []
     async with connect(mutual, security) as cluster, Fetcher(cluster, FetchOptions(), admission) as fetcher:
-        channel = ProduceChannel(cluster, 1, ProduceOptions(), outcomes.append)
+        channel = ProduceChannel(cluster, 1, ProduceOptions(), outcomes.extend)
         running = asyncio.create_task(channel.run())
         found = await list_offsets(cluster, {target: LATEST}, READ_COMMITTED)
         assert found[target].error is None
@@ -173,7 +173,7 @@ async def test_large_batches_go_out_through_tls(mutual: KafkaCluster, names: Nam
             for at, header in headers(part.records):
                 batch = bytearray(part.records[at : at + header.size])
                 batch[:8] = bytes(8)
-                channel.put(target, OutgoingBatch(batch))
+                channel.put(target, [OutgoingBatch(batch)])
         await eventually(lambda: channel.unanswered(target) == 0)
         assert all(outcome.stored for outcome in outcomes)
         fetcher.assign(target, 0)

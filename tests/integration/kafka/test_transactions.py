@@ -9,8 +9,9 @@ import pytest
 
 from smartconnect.domain.errors import Fenced
 from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.connection import Connection
-from smartconnect.kafka.errors import ConnectionLost, MetadataTooLarge, PartitionRefused, TransactionAborted
+from smartconnect.kafka.errors import ConnectionLost, MetadataTooLarge, PartitionRefused, PartitionsNotAdded, TransactionAborted
 from smartconnect.kafka.groups import Committed, fetch_offsets
 from smartconnect.kafka.messages import Api
 from smartconnect.kafka.transactions import OffsetCommit, TransactionalId
@@ -246,6 +247,23 @@ async def test_commit_of_a_deleted_topic_is_refused_by_name_and_the_others_can_g
     await commit(owner, group, {present: OffsetCommit(2)})
     found = await committed(cluster, group, present)
     assert {tp: entry.offset for tp, entry in found.items()} == {present: 2}
+
+
+async def test_partition_that_is_not_there_is_not_added_and_the_open_transaction_goes_on(
+    cluster: Cluster, owner: TransactionalId, names: Names, topic: str
+) -> None:
+    gone, present, group = TopicPartition(names.topic("gone"), 3), TopicPartition(topic, 0), names.group()
+    with pytest.raises(PartitionsNotAdded, match="gone-3"):
+        await owner.add_partitions([gone])
+    assert not owner.is_open
+    await owner.add_offsets(group)
+    with pytest.raises(PartitionsNotAdded) as refused:
+        await owner.add_partitions([present, gone])
+    assert refused.value.partitions == {gone: KafkaCode.UNKNOWN_TOPIC_OR_PARTITION} and owner.is_open
+    await owner.add_partitions([present])
+    await owner.commit_offsets(group, {present: OffsetCommit(3)})
+    await owner.end(commit=True)
+    assert (await committed(cluster, group, present))[present].offset == 3
 
 
 async def test_metadata_that_is_too_long_is_refused_by_partition(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult
 from smartconnect.jobs.kafka_replication.origins import Origin
@@ -44,24 +44,25 @@ class Found:
 
 @dataclass
 class Both:
-    """Clients for both ends of a unit that pulls. `starts`: what the registry would tell."""
+    """Clients for both ends of a unit that pulls."""
 
     unit: UnitUnderTest
     source: Cluster
     target: Cluster
-    starts: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def verify(self, request: VerifyRequest | None = None) -> Found:
         """As `smart-connect verify` does, in this loop."""
         unit = self.unit
-        way = Way(unit.task, unit.spec, unit.direction, self.source, self.target, self.starts)
+        way = Way(unit.task, unit.spec, unit.direction, self.source, self.target)
         result = VerifyResult()
         verifier = Verifier(way, request or VerifyRequest(), result)
         return Found([finding async for finding in verifier.run()], result)
 
-    async def forge(self, topic: str, copies: Sequence[Record], next_source: int, *, target_next: int | None = None) -> None:
-        """`copies` appended to partition 0 of the target's topic, which exists and is empty; the position says that everything before
-        `next_source` is copied."""
+    async def forge(
+        self, topic: str, copies: Sequence[Record], next_source: int, *, target_next: int | None = None, start: int | None = None
+    ) -> None:
+        """`copies` appended to partition 0 of the target's topic, which exists and is empty; the position says that everything from `start`
+        to `next_source` is copied."""
         unit, tp = self.unit, TopicPartition(topic, 0)
         store = PositionStore(self.target, unit.task_id, unit.run_number, unit.direction)
         await store.ensure_topic(None)
@@ -73,7 +74,7 @@ class Both:
             frame = encode.Frame(producer_id=producer, producer_epoch=epoch, base_sequence=first, leader_epoch=-1)
             await produce_plain(self.target, tp, encode.batch(records, frame))
         reached = len(copies) if target_next is None else target_next
-        position = StoredPosition(1, None, next_source, -1, None, reached, 1)
+        position = StoredPosition(1, None, next_source, -1, None, reached, 1, start=start)
         await produce_plain(self.target, store.tp, store.batch({tp: position}, 1))
 
 

@@ -18,6 +18,7 @@ from tests.integration.kafka_replication.under_load import Scene, Story, load
 from tests.support.mirror import Side
 from tests.support.service import Service, ServiceOptions, running_service
 from tests.support.services import Names
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ async def test_fifty_deaths(service: Service, kafka: KafkaCluster, peer_kafka: K
                 service.kill_parent()
                 await service.start()
             elif what == "freeze":
-                pid = dice.choice(service.pids("worker"))
+                pid = dice.choice(await eventually(lambda: service.pids("worker"), what="a worker lives"))
                 os.kill(pid, signal.SIGSTOP)
                 await story.task.moves_on(30)
             elif not await killer.kill_at(what, 10) and what.startswith("init"):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from smartconnect.sandbox.kafka import KafkaCluster
+from tests.integration.kafka_replication.stories import delete_records
 from tests.support.mirror import Side, assert_mirrored, eventually_mirrored
 from tests.support.records import RecordWriter, read_topic
 from tests.support.replication import Replication, create_replication
@@ -51,6 +52,30 @@ async def test_pause_resume_and_modify_keep_the_place(
     await task.caught_up(offsets=2 * 500 + 2 * 300)
     for topic in (first, second):
         await assert_mirrored(Side(peer_kafka.bootstrap_servers, topic), Side(kafka.bootstrap_servers, topic))
+    await task.delete()
+
+
+async def test_a_gap_is_passed_once_it_is_on_record_and_stays_marked(
+    service: Service, kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names
+) -> None:
+    topic = names.topic("orders")
+    writer = await written(peer_kafka, topic)
+    task = await create_replication(service, "life-gap", topics=topic)
+    await task.caught_up()
+    await task.act("pause")
+    await task.shows("PAUSED")
+    await writer.write(200)
+    await delete_records(peer_kafka.bootstrap_servers, topic, 400)
+    await task.act("resume")
+    for _ in range(2):
+        progress = await task.caught_up(offsets=2 * 500)
+        assert progress["counters"]["gaps"] == 1
+        assert {row["partition"]: (row["gaps"], row["start_offset"]) for row in progress["partitions"]} == {0: (1, 0), 1: (0, 0)}
+        told = [event["message"] for event in progress["events"] if event["code"] == "gap"]
+        assert len(told) == 1 and "[300, 400)" in told[0]
+        await task.act("pause")
+        await task.shows("PAUSED")
+        await task.act("resume")
     await task.delete()
 
 

@@ -26,7 +26,7 @@ from tests.support.bucket import count_bucket, left_uploads, read_objects
 from tests.support.records import Record, RecordWriter, read_topic
 from tests.support.s3_operations import Operation
 from tests.support.s3_proxy import S3Proxy
-from tests.support.service import Service, ServiceOptions, running_service
+from tests.support.service import Dump, Service, ServiceOptions, running_service
 from tests.support.services import shared
 from tests.support.topics import create_topic
 from tests.support.waiting import eventually
@@ -114,6 +114,55 @@ async def test_a_stranger_who_joins_the_group_and_commits_there_changes_nothing(
     assert await left_uploads(s3, bucket) == []
 
 
+async def test_a_position_that_a_stranger_sets_back_while_the_dump_runs_is_not_obeyed_by_the_next_owner(
+    service: Service, odd: KafkaCluster, s3: S3Server, bucket: str
+) -> None:
+    await create_topic(odd.bootstrap_servers, "reset", partitions=2)
+    writer = RecordWriter(odd.bootstrap_servers, "reset", 2)
+    await writer.write(300)
+    dump = await service.create_dump("reset-dump", bucket, topics="reset", flush_size=100)
+    await dump.caught_up(offsets=600)
+    admin = AdminClient({"bootstrap.servers": odd.bootstrap_servers})
+    back = ConsumerGroupTopicPartitions(f"smartconnect.{dump.id}.r1", [TopicPartition("reset", 0, 10)])
+    await asyncio.to_thread(admin.alter_consumer_group_offsets([back])[back.group_id].result, 30)
+
+    for epoch in (2, 3):
+        for pid in service.pids("worker"):
+            os.kill(pid, signal.SIGKILL)
+        reason = await eventually(lambda epoch=epoch: _blocked_since(dump, epoch), 60, what=f"owners of epoch {epoch} block it")
+        assert reason["code"] == "foreign_position"
+        assert "reset-0" in reason["message"]
+        assert "was set back from 300 to 10 by somebody else" in reason["message"]
+    await writer.write(50)
+    await has_read(dump, 650)
+    await dump.drained()
+    here = Cli(service.folder / "smart-connect.toml", in_process=True)
+    (await here("positions", "reset-dump", "set", "reset", "0", "300")).assert_fine()
+    await dump.act("resume")
+    await has_read(dump, 700)
+    await dump.drained()
+    (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
+
+
+async def test_a_position_that_is_set_back_while_the_dump_is_paused_is_obeyed(
+    service: Service, odd: KafkaCluster, s3: S3Server, bucket: str
+) -> None:
+    await create_topic(odd.bootstrap_servers, "again")
+    writer = RecordWriter(odd.bootstrap_servers, "again")
+    await writer.write(300)
+    dump = await service.create_dump("again-dump", bucket, topics="again", flush_size=100)
+    await dump.caught_up(offsets=300)
+    await dump.drained()
+    admin = AdminClient({"bootstrap.servers": odd.bootstrap_servers})
+    back = ConsumerGroupTopicPartitions(f"smartconnect.{dump.id}.r1", [TopicPartition("again", 0, 200)])
+    await asyncio.to_thread(admin.alter_consumer_group_offsets([back])[back.group_id].result, 30)
+    await dump.act("resume")
+    await has_read(dump, 400)
+    await dump.drained()
+    starts = [stored.metadata["sc-start"] for stored in await read_objects(s3, bucket)]
+    assert sorted(starts) == ["0", "100", "200", "200"]
+
+
 async def test_a_compacted_topic_is_dumped_as_it_is_and_verified_to_the_last_byte(
     service: Service, odd: KafkaCluster, s3: S3Server, bucket: str
 ) -> None:
@@ -167,6 +216,14 @@ def _was_refused(service: Service) -> bool:
     """Whether the broker has refused positions, as the step log tells; nothing is in it at first."""
     lines = read_logs([service.step_log]).lines if service.step_log.exists() else ()
     return any((line.event.step, line.event.outcome) == (Step.TXN_OFFSET_COMMIT, Outcome.REFUSED) for line in lines)
+
+
+async def _blocked_since(dump: Dump, epoch: int) -> Any:
+    """The reason why a partition is blocked, as owners of this epoch or later tell it."""
+    progress = await dump.progress()
+    assert min(unit["epoch"] for unit in progress["units"]) >= epoch
+    assert all(unit["state"] in ("running", "retrying") for unit in progress["units"])
+    return next((row["reason"] for row in progress["partitions"] if row["state"] == "blocked"), None)
 
 
 def _consumer(cluster: KafkaCluster, group: str) -> Consumer:

@@ -23,6 +23,7 @@ from tests.unit.api.kit import (
     Signer,
     dump,
     kafka_url,
+    ruin,
     task_url,
     tasks_url,
 )
@@ -104,10 +105,13 @@ async def _wrong_signature(service: Service) -> Answer:
     return await service.client().get(tasks_url(), headers=headers)
 
 
-async def _broken_registry(service: Service) -> Answer:
-    await service.registry.close()
-    service.file.unlink()
+async def _bug(service: Service) -> Answer:
     service.job.error = RuntimeError("SK-CANARY in a cause")
+    return await service.client().post(tasks_url(), dump())
+
+
+async def _broken_registry(service: Service) -> Answer:
+    ruin(service.file)
     return await service.client().get(tasks_url())
 
 
@@ -155,8 +159,9 @@ PROVOKED: dict[ApiError, Provoke] = {
     codes.QUOTA_REACHED: _beyond_quota,
     codes.METHOD_NOT_ALLOWED: call("DELETE", tasks_url()),
     codes.BODY_TOO_LARGE: call("POST", tasks_url(), b" " * ((1 << 20) + 1)),
-    codes.INTERNAL: _broken_registry,
+    codes.INTERNAL: _bug,
     codes.TASKS_EXIST: on_task(_disable),
+    codes.REGISTRY_AWAY: _broken_registry,
 }
 
 

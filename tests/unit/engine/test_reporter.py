@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 from smartconnect.domain.clock import Clock
@@ -113,8 +114,12 @@ async def test_unit_with_a_lost_epoch_is_told_so_unless_it_was_taken_again_meanw
     lost: list[UnitStatus] = []
     case.reporter.on_lost = lost.append
     case.registry.lost = {status.key()}
+    waits = asyncio.create_task(status.outbox.stored())
+    await asyncio.sleep(0)
     await case.reporter.flush()
     assert lost == [status]
+    assert not waits.done(), "nothing of it is stored"
+    waits.cancel()
 
 
 async def test_unit_that_was_never_taken_and_has_ended_is_forgotten() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -156,6 +157,27 @@ def test_partitions_of_a_report_that_was_refused_are_sent_again() -> None:
     unit.report()
     unit.status.refused()
     assert unit.partitions() == (ROW,)
+
+
+async def test_who_waits_for_a_report_gets_one_with_partitions_and_hears_when_it_is_stored() -> None:
+    unit = Unit(a_progress(partitions=(ROW,), partitions_version=1))
+    ledger = unit.taken()
+    unit.report()
+    before, waits = unit.changes, asyncio.create_task(ledger.report())
+    await asyncio.sleep(0)
+    assert unit.changes == before + 1
+    assert unit.report().partitions == (ROW,)
+    unit.status.refused()
+    later = asyncio.create_task(ledger.report())
+    report = unit.report()
+    assert report.partitions == (ROW,) and not waits.done()
+    await asyncio.sleep(0)
+    unit.status.delivered(report)
+    await waits
+    assert not later.done(), "it has asked after that report was made"
+    unit.status.delivered(unit.report())
+    await later
+    assert unit.partitions() is None
 
 
 def test_ended_unit_keeps_its_last_values_with_throughput_zero() -> None:

@@ -60,21 +60,22 @@ def stored_at(offset: int) -> memoryview:
 
 async def test_an_answer_that_is_there_first_is_told_in_its_turn() -> None:
     connection, told = Answering(), list[Outcome]()
-    channel = ProduceChannel(cast(Cluster, OneBroker(connection)), 1, ProduceOptions(), told.append)
+    batches = [OutgoingBatch(b"batch") for _ in range(4)]
+    channel = ProduceChannel(cast(Cluster, OneBroker(connection)), 1, ProduceOptions(), told.extend)
     running = asyncio.create_task(channel.run())
-    channel.put(TP, OutgoingBatch(b"0", 0))
+    channel.put(TP, [batches[0]])
     await eventually(lambda: len(connection.asked) == 1)
     connection.asked[0].set_result(stored_at(0))
     for number in (1, 2, 3):
-        channel.put(TP, OutgoingBatch(b"n", number))
+        channel.put(TP, [batches[number]])
     await eventually(lambda: len(connection.asked) == 4)
     for number in (3, 2):
         connection.asked[number].set_result(stored_at(number))
     await eventually(lambda: connection.asked[2].done())
-    assert [outcome.batch.tag for outcome in told] == [0]
+    assert [outcome.batch for outcome in told] == batches[:1]
     connection.asked[1].set_result(stored_at(1))
     await eventually(lambda: len(told) == 4)
-    assert [outcome.batch.tag for outcome in told] == [0, 1, 2, 3]
+    assert [outcome.batch for outcome in told] == batches
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert connection.closed

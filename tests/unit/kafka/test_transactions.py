@@ -12,7 +12,7 @@ import pytest
 from smartconnect.domain.errors import ClusterUnreachable, Fenced, PermissionMissing
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
-from smartconnect.kafka.errors import ConnectionLost, MetadataTooLarge, PartitionRefused, TransactionAborted
+from smartconnect.kafka.errors import ConnectionLost, MetadataTooLarge, PartitionRefused, PartitionsNotAdded, TransactionAborted
 from smartconnect.kafka.messages import Api
 from smartconnect.kafka.timing import Pauses
 from smartconnect.kafka.transactions import OffsetCommit, TransactionalId
@@ -167,6 +167,19 @@ async def test_unknown_partitions_are_named_after_the_abort(coordinator: Coordin
         await run(owner)
     assert set(refused.value.partitions) == {P1}
     assert coordinator.calls[-1] == ("EndTxn", coordinator.calls[-1][1] | {"committed": False})
+
+
+@pytest.mark.parametrize("code", [KafkaCode.UNKNOWN_TOPIC_OR_PARTITION, KafkaCode.TOPIC_AUTHORIZATION_FAILED])
+async def test_partitions_that_cannot_be_added_are_named_and_nothing_ends(
+    coordinator: Coordinator, owner: TransactionalId, code: KafkaCode
+) -> None:
+    coordinator.script["AddPartitionsToTxn"] = [{P0: KafkaCode.OPERATION_NOT_ATTEMPTED, P1: code}]
+    with pytest.raises(PartitionsNotAdded) as refused:
+        await owner.add_partitions([P0, P1])
+    assert refused.value.partitions == {P1: code} and not owner.is_open
+    assert coordinator.names()[-1] == "AddPartitionsToTxn"
+    await run(owner)
+    assert coordinator.names()[-1] == "EndTxn"
 
 
 async def test_metadata_that_is_too_large_is_named_after_the_abort(coordinator: Coordinator, owner: TransactionalId) -> None:

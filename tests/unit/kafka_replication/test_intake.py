@@ -27,8 +27,8 @@ class Outbox:
     def __init__(self) -> None:
         self.flights: list[Flight] = []
 
-    def put(self, flight: Flight, data: object) -> None:
-        self.flights.append(flight)
+    def put(self, lane: Lane, flights: Sequence[Flight]) -> None:
+        self.flights.extend(flights)
 
 
 class Memory:

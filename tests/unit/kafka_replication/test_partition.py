@@ -16,7 +16,8 @@ def partition(read: int = 0) -> Partition:
 
 def fly(of: Partition, first: int, count: int) -> Flight:
     """A batch on its way."""
-    flight = Flight(of.lane, of.lane.take_sequence(count), count, 100, partition=of, first=first, next=first + count)
+    (sequence,) = of.lane.take_sequences([count])
+    flight = Flight(b"", of.lane, sequence, count, 100, partition=of, first=first, next=first + count)
     of.flights.append(flight)
     of.nbytes_in_air += flight.nbytes
     of.read = flight.next
@@ -25,20 +26,17 @@ def fly(of: Partition, first: int, count: int) -> Flight:
 
 def test_sequences_follow_each_other_and_wrap_to_zero() -> None:
     lane = Lane(TARGET)
-    assert [lane.take_sequence(5), lane.take_sequence(3), lane.sequence] == [0, 5, 8]
+    assert (lane.take_sequences([5, 3]), lane.sequence) == ([0, 5], 8)
     lane.sequence = SEQUENCES - 2
-    assert lane.take_sequence(2) == SEQUENCES - 2
-    assert lane.sequence == 0
+    assert (lane.take_sequences([2]), lane.sequence) == ([SEQUENCES - 2], 0)
     lane.sequence = SEQUENCES - 2
-    assert lane.take_sequence(5) == SEQUENCES - 2
-    assert lane.sequence == 3
+    assert (lane.take_sequences([5, 4]), lane.sequence) == ([SEQUENCES - 2, 3], 7)
 
 
 def test_bytes_are_given_back_once_when_the_last_flight_has_ended() -> None:
     released: list[str] = []
     hold = Hold(lambda: released.append("released"))
-    hold.keep()
-    hold.keep()
+    hold.keep(2)
     hold.drop()
     hold.drop()
     assert released == []
@@ -67,6 +65,20 @@ def test_rewinding_looks_again_at_all_that_is_not_on_the_target() -> None:
     subject.acked = 15
     subject.rewind()
     assert (subject.read, subject.acked, subject.nbytes_in_air, len(subject.flights)) == (15, 15, 0, 0)
+
+
+def test_the_next_owner_is_to_expect_what_will_be_committed_and_what_was_reported() -> None:
+    subject = partition(10)
+    assert subject.expected is None
+    subject.position = 10
+    subject.jump = Jump(7)
+    assert subject.expected == 7
+    subject.jump = Jump(12)
+    assert subject.expected == 10
+    subject.jump = Jump(None, forgets_position=True)
+    assert subject.expected == 10
+    subject.missing = 15
+    assert subject.expected == 15
 
 
 def test_a_blocked_or_jumping_or_vanished_partition_is_not_fetched() -> None:

@@ -56,6 +56,8 @@ def positions(draw: st.DrawFn) -> StoredPosition:
         next_target=ends[1] + draw(st.integers(0, 1000)),
         committed_at=draw(st.integers(0, 2**50)),
         runs=runs,
+        start=draw(st.none() | _offsets),
+        gaps=draw(st.integers(0, 2**20)),
     )
 
 

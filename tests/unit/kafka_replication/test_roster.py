@@ -31,9 +31,9 @@ class Bench:
         links = {}
         for number in (0, 1):
             tp = TopicPartition("orders", number)
-            positions[tp] = StoredPosition(1, None, 100, 0, None, 100, 0, ())
+            positions[tp] = StoredPosition(1, None, 100, 0, None, 100, 0, start=40, gaps=1)
             links[tp] = Link(tp, tp, None, None)
-        reported = {("orders", 0): ReportedPosition(120)}
+        reported = {("orders", 0): ReportedPosition(120, gaps=2)}
         self.fine = Seen(links=links)
         self.troubled = replace(self.fine, links={}, troubles={"orders": TROUBLE})
         self.roster = Roster(inc, Known(positions, {}, reported))
@@ -53,6 +53,13 @@ async def test_a_position_that_is_gone_blocks_its_partition(bench: Bench) -> Non
     changes = await bench.roster.take(bench.fine)
     assert len(changes.added) == 2 and not changes.gone and not changes.remade
     assert bench.codes == ["position_gone", None]
+
+
+async def test_what_earlier_owners_stored_and_reported_is_remembered(bench: Bench) -> None:
+    await bench.roster.take(bench.fine)
+    first, second = bench.roster.partitions.values()
+    assert (first.start_offset, first.gaps, first.gaps_passed, first.expected) == (40, 2, 1, 120)
+    assert (second.start_offset, second.gaps, second.gaps_passed, second.expected) == (40, 1, 1, 100)
 
 
 async def test_a_trouble_of_the_topic_that_comes_and_goes_does_not_free_what_is_blocked_for_itself(bench: Bench) -> None:

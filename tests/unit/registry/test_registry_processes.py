@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import sqlite3
 import sys
 import time
@@ -17,10 +18,11 @@ import pytest
 
 import smartconnect
 from smartconnect.control.ports import TaskStore
-from smartconnect.domain.errors import RegistryUnreachable
+from smartconnect.domain.errors import RegistryBusy, RegistryUnreachable
 from smartconnect.domain.task import Desired
 from smartconnect.engine.ports import EngineRegistry
 from smartconnect.registry import Registry, Timing
+from tests.support.waiting import eventually
 from tests.unit.registry.conftest import OpenRegistry
 from tests.unit.registry.givens import INSTANCE, a_report, a_task, change, insert, planned_task, take, the_task, the_wanted, unit
 
@@ -28,6 +30,13 @@ ROOT = Path(__file__).parents[3]
 Child = asyncio.subprocess.Process
 StartChild = Callable[..., Coroutine[Any, Any, Child]]
 IMPATIENT = Timing(busy_timeout_ms=300)
+HOLDER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("holding", flush=True)
+time.sleep(3600)
+"""
 
 
 @pytest.fixture
@@ -142,7 +151,7 @@ async def test_a_long_foreign_writer_makes_writes_unreachable_for_a_bounded_time
         writes = [registry.report([a_report(unit(), epoch)]) for _ in range(6)]
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
         assert time.monotonic() - started < 10
-        assert [type(outcome) for outcome in outcomes] == [RegistryUnreachable] * 6
+        assert [isinstance(outcome, RegistryUnreachable) for outcome in outcomes] == [True] * 6
         assert any("locked" in str(outcome) for outcome in outcomes)
         assert not any("SELECT" in str(outcome) or "UPDATE" in str(outcome) for outcome in outcomes)
         assert len((await the_wanted(registry)).units) == 2
@@ -150,14 +159,52 @@ async def test_a_long_foreign_writer_makes_writes_unreachable_for_a_bounded_time
     assert await registry.report([a_report(unit(), epoch)]) == set()
 
 
-async def test_opening_beside_a_long_foreign_writer_is_unreachable_and_then_works(open_registry: OpenRegistry, file: Path) -> None:
-    await (await open_registry()).close()
+async def test_a_frozen_writer_keeps_nobody_from_opening_and_reading(
+    registry: Registry, open_registry: OpenRegistry, start_child: StartChild
+) -> None:
+    task = await planned_task(registry)
+    child = await start_child("hold")
+    assert [await line_of(child), await line_of(child)] == ["open", "holding"]
+    child.send_signal(signal.SIGSTOP)
+    opened = await open_registry(timing=IMPATIENT)
+    assert await the_task(opened) == (task, True)
+    with pytest.raises(RegistryBusy):
+        await take(opened, unit())
+    await killed(child)
+    assert await take(opened, unit()) == 1
+
+
+async def test_a_registry_that_must_be_migrated_waits_for_a_frozen_writer_and_says_why(
+    open_registry: OpenRegistry, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLDER, str(file), stdout=asyncio.subprocess.PIPE)
+    try:
+        assert await line_of(holder) == "holding"
+        holder.send_signal(signal.SIGSTOP)
+        opening = asyncio.create_task(open_registry(timing=IMPATIENT))
+        logged = ""
+
+        def tried_three_times() -> bool:
+            nonlocal logged
+            logged += capsys.readouterr().out
+            return logged.count("registry is busy, it is tried again") >= 3
+
+        await eventually(tried_three_times, what="three lines about the waiting")
+        assert "database is locked" in logged
+        assert not opening.done()
+    finally:
+        await killed(holder)
+    await insert(await opening, a_task())
+
+
+async def test_waiting_for_a_frozen_writer_ends_with_what_to_do(open_registry: OpenRegistry, file: Path) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as foreign:
+        foreign.execute("PRAGMA journal_mode=WAL")
         foreign.execute("BEGIN IMMEDIATE")
-        with pytest.raises(RegistryUnreachable):
-            await open_registry(timing=IMPATIENT)
-        foreign.execute("ROLLBACK")
-    await insert(await open_registry(timing=IMPATIENT), a_task())
+        with pytest.raises(RegistryUnreachable, match="end the process that holds it"):
+            await open_registry(timing=Timing(busy_timeout_ms=100, open_timeout_s=0.3))
 
 
 async def test_a_cancelled_write_blocks_nobody(open_registry: OpenRegistry, file: Path) -> None:
@@ -178,7 +225,7 @@ async def test_a_cancelled_write_blocks_nobody(open_registry: OpenRegistry, file
 
 
 def test_no_method_of_the_registry_can_be_broken_off() -> None:
-    asked = {*dir(EngineRegistry), *dir(TaskStore), "audit_events", "rotate_keys", "later_run_found"}
+    asked = {*dir(EngineRegistry), *dir(TaskStore), "audit_events", "rotate_keys"}
     methods = [getattr(Registry, name) for name in asked if not name.startswith("_")]
     assert len(methods) >= 30
     assert [method for method in methods if not hasattr(method, "__wrapped__")] == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from smartconnect.control.ports import ProgressRows
 from smartconnect.domain.planning import PlanLayout, Planned, UnitName
 from smartconnect.domain.progress import Event, Level, PartitionProgress, PartitionState, UnitState
-from smartconnect.domain.task import Status
+from smartconnect.domain.task import Desired, Status
 from smartconnect.engine.unit import ReportedPosition
 from smartconnect.registry import Registry
 from smartconnect.registry.partitions import PackedPartitions, pack_partitions
@@ -149,6 +149,40 @@ async def test_after_a_new_plan_old_values_count_until_there_are_new_ones(regist
     assert await registry.reported_positions(task.id, 1, "dump") == {
         ("orders", 0): ReportedPosition(150, "id of orders"),
         ("orders", 1): ReportedPosition(101, "id of orders"),
+    }
+
+
+async def test_positions_are_of_before_the_pause_until_they_are_reported_again(registry: Registry) -> None:
+    task = await planned_task(registry)
+    report = a_report(unit(), await take(registry, unit()), partitions=[a_partition(position=100)])
+
+    async def are_old() -> list[bool]:
+        return [reported.before_pause for reported in (await registry.reported_positions(task.id, 1, "dump")).values()]
+
+    await registry.report([report])
+    task = await change(registry, task, desired=Desired.PAUSED)
+    assert await are_old() == [False]
+    task = await change(registry, task, desired=Desired.RUNNING)
+    assert await are_old() == [True]
+    await registry.report([replace(report, partitions=None)])
+    assert await are_old() == [True]
+    await registry.report([report])
+    assert await are_old() == [False]
+
+
+async def test_what_the_next_owner_must_know_of_a_partition_is_told(registry: Registry) -> None:
+    task = await planned_task(registry, layout=ONE_UNIT)
+    partitions = [
+        a_partition("counted", position=7, initial_end=90, gaps=2),
+        a_partition("expected", position=7, expected=5),
+        a_partition("begun", position=None, gaps=1),
+        a_partition("idle", position=None),
+    ]
+    await registry.report([a_report(unit(), await take(registry, unit()), partitions=partitions)])
+    assert await registry.reported_positions(task.id, 1, "dump") == {
+        ("counted", 0): ReportedPosition(7, "id of counted", 90, 2),
+        ("expected", 0): ReportedPosition(5, "id of expected"),
+        ("begun", 0): ReportedPosition(None, "id of begun", gaps=1),
     }
 
 

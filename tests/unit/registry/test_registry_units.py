@@ -187,8 +187,8 @@ async def test_the_last_unit_to_be_gone_is_told_so(registry: Registry, another: 
 
 async def test_a_restart_begins_above_a_later_run_that_a_target_holds(registry: Registry) -> None:
     task = await insert(registry, a_task())
-    await registry.later_run_found(task.id, 7)
-    await registry.later_run_found(task.id, 5)
+    await registry.note_later_run(task.id, 7)
+    await registry.note_later_run(task.id, 5)
     task = await change(registry, task, new_run=True)
     assert task.run == 8
     assert (await change(registry, task, new_run=True)).run == 9

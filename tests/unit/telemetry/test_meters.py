@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from smartconnect.telemetry.loop_lag import WINDOW_S, LoopLag, measured_loop
 from smartconnect.telemetry.meters import Meters, Sample
-from smartconnect.telemetry.names import ALL_METRICS, LOOP_LAG, UNIT_COUNTER, UNIT_LAG_RECORDS, UNITS, WORKER_UP
+from smartconnect.telemetry.names import ALL_METRICS, DUMP_COMMIT, LOOP_LAG, UNIT_COUNTER, UNIT_LAG_RECORDS, UNITS, WORKER_UP
 from smartconnect.telemetry.prometheus import render
 
 
@@ -26,6 +26,8 @@ def test_names_are_unique_and_follow_the_rules() -> None:
         assert metric.name.startswith("smartconnect_")
         assert metric.name.endswith("_total") == (metric.kind == "counter")
         assert metric.help.endswith(".")
+        assert bool(metric.buckets) == (metric.kind == "histogram")
+        assert sorted(metric.buckets) == list(metric.buckets)
 
 
 def test_wrong_number_of_labels_is_refused() -> None:
@@ -60,6 +62,20 @@ def test_rendered_text_is_read_by_prometheus_with_a_label_for_each_process() -> 
     assert sample.value == 3
     assert families["smartconnect_worker_up"].samples[0].labels == {"process": "worker-1"}
     assert {s.labels["process"] for s in families["smartconnect_resident_bytes"].samples} == {"worker-0", "worker-1"}
+
+
+def test_a_histogram_is_read_by_prometheus_and_goes_as_a_whole() -> None:
+    meters = Meters()
+    for seconds in (0.01, 0.05, 3.0, 100.0):
+        meters.observe(DUMP_COMMIT, seconds, ("t1",))
+    text = render({"worker-0": _through_json(meters)})
+    family = next(each for each in text_string_to_metric_families(text) if each.name == DUMP_COMMIT.name)
+    assert family.type == "histogram"
+    found = {sample.labels.get("le", sample.name.rpartition("_")[2]): sample.value for sample in family.samples}
+    assert found == {"0.01": 1, "0.1": 2, "1": 2, "10": 3, "+Inf": 4, "count": 4, "sum": pytest.approx(103.06)}
+    assert {sample.labels["task"] for sample in family.samples} == {"t1"}
+    meters.forget(("t1",), [DUMP_COMMIT])
+    assert DUMP_COMMIT.name not in render({"worker-0": _through_json(meters)})
 
 
 def test_unknown_or_malformed_samples_are_left_out() -> None:

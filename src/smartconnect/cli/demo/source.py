@@ -120,22 +120,26 @@ class Source:
         waits = [self._answers.expect(channel, tp, records) for tp, records in batches.items()]
         for outcome in await asyncio.gather(*waits):
             if not outcome.stored:
-                why = outcome.lost or (outcome.answer and outcome.answer.error)
-                raise DemoFailed(f"Kafka did not store a batch of {outcome.tp}: {why}")
+                raise DemoFailed(f"Kafka did not store a batch of {outcome.tp}: {outcome.lost or outcome.refused}")
 
 
 class _Answers:
-    """From the channel's reports to futures: the tag of a batch is the future that waits for its outcome."""
+    """From the channels' reports to futures."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[OutgoingBatch, asyncio.Future[Outcome]] = {}
 
     def expect(self, channel: ProduceChannel, tp: TopicPartition, records: bytes) -> asyncio.Future[Outcome]:
-        waiting: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        channel.put(tp, OutgoingBatch(records, waiting))
+        batch = OutgoingBatch(records)
+        waiting = self._waiting[batch] = asyncio.get_running_loop().create_future()
+        channel.put(tp, [batch])
         return waiting
 
-    def report(self, outcome: Outcome) -> None:
-        waiting = outcome.batch.tag
-        if isinstance(waiting, asyncio.Future) and not waiting.done():
-            waiting.set_result(outcome)
+    def report(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            waiting = self._waiting.pop(outcome.batch)
+            if not waiting.done():
+                waiting.set_result(outcome)
 
 
 @contextlib.asynccontextmanager

@@ -17,9 +17,10 @@ from smartconnect.domain.errors import Fenced, RegistryUnreachable
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.outbox import Outbox
 from smartconnect.jobs.kafka_replication.pace import Pace
-from smartconnect.jobs.kafka_replication.partition import Partition
+from smartconnect.jobs.kafka_replication.partition import Lane, Partition
 from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
-from smartconnect.jobs.kafka_replication.position_writer import PositionWriter
+from smartconnect.jobs.kafka_replication.position_writer import PositionWriter, admit_positions
+from smartconnect.kafka.codes import KafkaCode
 
 _MOST_BYTES = 64 << 20
 _LIGHT_BYTES = 512 << 10
@@ -27,10 +28,17 @@ _LONGEST_SKIP_S = 30.0
 
 
 class Committer:
-    """One incarnation's; `run` is its task."""
+    """One incarnation's; `run` is its task. `committed` is told of each position, `not_admitted` of each lane that the target does not let
+    into a transaction: everything of it still waits."""
 
-    def __init__(self, inc: Incarnation, outbox: Outbox, committed: Callable[[Partition, StoredPosition], None]) -> None:
-        self._inc, self._outbox, self._committed = inc, outbox, committed
+    def __init__(
+        self,
+        inc: Incarnation,
+        outbox: Outbox,
+        committed: Callable[[Partition, StoredPosition], None],
+        not_admitted: Callable[[Lane, KafkaCode], None],
+    ) -> None:
+        self._inc, self._outbox, self._committed, self._not_admitted = inc, outbox, committed, not_admitted
         self._clock, self._guard = inc.clock, inc.guard
         self._transactional = inc.guard.transactional_id is not None
         self._writer = PositionWriter(inc, outbox)
@@ -52,13 +60,15 @@ class Committer:
         if self._skipped_since is None:
             self._skipped_since = self._clock.monotonic()
 
-    def forget(self, partition: Partition) -> None:
-        self._touched.pop(partition, None)
-
     @property
     def settled(self) -> bool:
-        """Everything that was read is committed."""
-        return not self._touched and self._outbox.quiet
+        """Everything that was read and may be committed is committed."""
+        return self._outbox.quiet and not self._has_moved
+
+    @property
+    def _has_moved(self) -> bool:
+        """Some position may be committed that is not."""
+        return any(self._may_commit(partition) for partition in self._touched)
 
     async def ended(self) -> None:
         """Until another transaction has ended."""
@@ -77,7 +87,7 @@ class Committer:
             await self._commit()
 
     def _has_work(self) -> bool:
-        return self._outbox.has_waiting or self._skips_are_due() or (not self._transactional and bool(self._touched))
+        return self._outbox.has_waiting or self._skips_are_due() or (not self._transactional and self._has_moved)
 
     async def _commit(self) -> None:
         outbox, pace = self._outbox, self._pace
@@ -109,12 +119,16 @@ class Committer:
             first = not self._outbox.admitted
             partitions = [lane.tp for lane in lanes]
             if first and self._transactional:
-                partitions.append(self._inc.positions.tp)
-            await self._guard.admit(partitions)
+                refused = await admit_positions(self._inc, partitions)
+            else:
+                refused = await self._guard.admit(partitions)
             await self._inc.origin.announce(self._guard.stamp.producer_id)
             if first:
                 self._inc.steps.note("produce.sent")
-            self._outbox.admit(lanes)
+            self._outbox.admit([lane for lane in lanes if lane.tp not in refused])
+            for lane in lanes:
+                if lane.tp in refused:
+                    self._not_admitted(lane, refused[lane.tp])
         await self._outbox.release()
 
     async def _finish(self) -> None:
@@ -123,7 +137,7 @@ class Committer:
         outbox = self._outbox
         if moved:
             await self._write(moved)
-        if outbox.admitted or moved:
+        if outbox.admitted or moved or self._guard.is_open:
             began = self._clock.monotonic()
             await self._guard.finish()
             self._pace.committed(began, markers=len(outbox.admitted) + 1)
@@ -140,7 +154,7 @@ class Committer:
 
     async def _write(self, moved: dict[Partition, StoredPosition]) -> None:
         if not self._outbox.admitted and self._transactional:
-            await self._guard.admit([self._inc.positions.tp])
+            await admit_positions(self._inc)
         if not self._transactional and not await self._still_ours():
             raise Fenced("the registry names a newer owner of this unit")
         positions = {partition.tp: stored for partition, stored in moved.items()}
@@ -167,11 +181,12 @@ class Committer:
             target_topic_id=link.target_topic_id,
             next_target=partition.target_next,
             committed_at=self._clock.now_ms(),
-            runs=(),
+            start=partition.start_offset,
+            gaps=partition.gaps_passed,
         )
         return fresh if partition.map is None else replace(fresh, runs=partition.map.newest())
 
     def _skips_are_due(self) -> bool:
-        if not self._touched or self._skipped_since is None:
+        if self._skipped_since is None or not self._has_moved:
             return False
         return self._hurry or self._clock.monotonic() - self._skipped_since >= self._skips_wait_s

@@ -1,7 +1,9 @@
 """When a partition cannot be read where it should be: gaps are never silent (kafka-replication.md §5).
 
 Each is an event and a mark in progress. `on_gap = "continue"` goes on at the first record that there is, `"stop"` blocks the partition.
-A partition jumps only when nothing of it is on its way. Called by the runner's loop only."""
+A partition jumps only when nothing of it is on its way, and when the registry knows of the gap: a position behind one, or a smaller one, is
+never committed before that. Who dies in between leaves a gap that is found again: told again, counted once. Called by the runner's loop
+only."""
 
 from __future__ import annotations
 
@@ -35,6 +37,9 @@ class Gaps:
         match fetched.error:
             case KafkaCode.OFFSET_OUT_OF_RANGE:
                 await self._out_of_range(partition, fetched)
+            case KafkaCode.INCONSISTENT_TOPIC_ID:
+                if not await self._made_again(partition):
+                    self._fetch_again(partition)
             case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
                 self.gone(partition)
             case KafkaCode.TOPIC_AUTHORIZATION_FAILED:
@@ -48,8 +53,8 @@ class Gaps:
         self._inc.counters["damaged_batches"] += 1
         if partition.crc_failures >= _CRC_TRIES:
             self.block(partition, "damaged_batch", f"{partition.tp} cannot be read: {damage}")
-        elif partition.fetching:
-            self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
+        else:
+            self._fetch_again(partition)
 
     def gone(self, partition: Partition) -> None:
         """The topic was deleted on the source; what is on its way still arrives, the target's topic stays."""
@@ -72,14 +77,15 @@ class Gaps:
             self._jump(partition, Jump(None, link))
 
     async def settle(self) -> list[Partition]:
-        """Partitions that have jumped: nothing of them is on its way any more."""
+        """Partitions that have jumped: nothing of them is on its way any more, and their gaps are on record."""
         landed = []
         for partition in [p for p in self._jumping if not p.flights]:
-            assert partition.jump is not None
-            offset = await self._landing(partition, partition.jump)
+            jump = partition.jump
+            assert jump is not None
+            offset = await self._landing(partition, jump) if jump.reported else None
             if offset is not None:
                 self._jumping.discard(partition)
-                self._land(partition, partition.jump, offset)
+                self._land(partition, jump, offset)
                 landed.append(partition)
         return landed
 
@@ -104,9 +110,7 @@ class Gaps:
 
     async def _out_of_range(self, partition: Partition, fetched: FetchedPartition) -> None:
         position = partition.read
-        now = await self._link_now(partition)
-        if now != partition.link:
-            self.remade(partition, now)
+        if await self._made_again(partition):
             return
         start, end = await self._bounds(partition)
         if 0 <= fetched.diverged_at < position:
@@ -117,17 +121,25 @@ class Gaps:
         elif position > end >= 0:
             target, why = end, f"the log of {partition.tp} ends at {end}, below our position {position}"
         else:
-            self._fetcher.seek(partition.tp, position, partition.leader_epoch)
+            self._fetch_again(partition)
             return
         if self._stops_at_gap(partition, why):
             return
         self._tell(partition, GAP, f"{why}; continued at {target}")
         self._jump(partition, Jump(target))
 
-    async def _link_now(self, partition: Partition) -> Link:
-        """A topic that was made again is out of range too: its id tells it before the next look does."""
+    async def _made_again(self, partition: Partition) -> bool:
+        """Whether it is a partition of another topic now, by the topic's id: known before the next look, and then seen to."""
         topic = (await self._inc.source.metadata([partition.tp.topic])).topics[partition.tp.topic]
-        return partition.link if topic.topic_id is None else partition.link._replace(source_topic_id=topic.topic_id)
+        before = partition.link.source_topic_id
+        if None in (before, topic.topic_id) or before == topic.topic_id:
+            return False
+        self.remade(partition, partition.link._replace(source_topic_id=topic.topic_id))
+        return True
+
+    def _fetch_again(self, partition: Partition) -> None:
+        if partition.fetching:
+            self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
 
     async def _bounds(self, partition: Partition) -> tuple[int, int]:
         starts = await list_offsets(self._inc.source, {partition.tp: EARLIEST}, READ_COMMITTED)
@@ -138,10 +150,20 @@ class Gaps:
         self.stop(partition)
         partition.jump = jump
         self._jumping.add(partition)
+        self._inc.crew.spawn(self._report(jump), f"report a gap of {partition.tp}")
+
+    async def _report(self, jump: Jump) -> None:
+        await self._inc.context.ledger.report()
+        jump.reported = True
 
     def _land(self, partition: Partition, jump: Jump, offset: int) -> None:
         partition.jump = None
+        partition.gaps_passed = partition.gaps
         partition.read = partition.acked = offset
+        if jump.forgets_position:
+            partition.position, partition.start_offset, partition.initial_end = None, offset, offset
+        elif partition.position is not None:
+            partition.position = min(partition.position, offset)
         partition.leader_epoch = partition.acked_epoch = -1
         partition.selected = True
         elsewhere = False
@@ -150,6 +172,9 @@ class Gaps:
             elsewhere = partition.link.target_topic_id != jump.link.target_topic_id
             if elsewhere:
                 partition.target_next = -1  # sequences go on: a new partition takes any, and may have taken some already
+                if partition.retry_at is not None:  # what the target refused, another topic there may take
+                    partition.blocked = partition.retry_at = partition.told = None
+                    partition.retries = 0
             partition.link = jump.link
         if partition.map is not None:
             if jump.forgets_position or elsewhere:
@@ -163,13 +188,16 @@ class Gaps:
     def _stops_at_gap(self, partition: Partition, why: str) -> bool:
         if self._inc.spec.options.on_gap is OnGap.CONTINUE:
             return False
-        if partition.blocked is None or partition.blocked.code != GAP:  # each look finds it again
-            partition.gaps += 1
-            self._inc.counters["gaps"] += 1
+        self._count(partition)
         self.block(partition, GAP, f"{why}; on_gap = stop: restart the task to go on")
         return True
 
     def _tell(self, partition: Partition, code: str, message: str) -> None:
-        partition.gaps += 1
-        self._inc.counters["gaps"] += 1
+        self._count(partition)
         self._inc.context.ledger.event(Level.WARNING, code, message)
+
+    def _count(self, partition: Partition) -> None:
+        """Once until the partition is behind it: each look finds it again, and so does a next owner."""
+        if partition.gaps == partition.gaps_passed:
+            partition.gaps += 1
+            self._inc.counters["gaps"] += 1

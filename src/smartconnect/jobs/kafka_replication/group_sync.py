@@ -10,8 +10,7 @@ transactions: so the other direction recognises it, and a step back survives a c
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -25,12 +24,12 @@ from smartconnect.jobs.kafka_replication.position_store import PositionStore
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.errors import BrokerRefused
-from smartconnect.kafka.groups import Committed, OffsetCommit, commit_offsets, describe_group, fetch_offsets, list_groups
+from smartconnect.kafka.groups import Committed, GroupOffsets, OffsetCommit, commit_offsets, describe_group, list_groups
+from smartconnect.kafka.many_groups import GROUPS_OF_QUESTION, fetch_offsets_of
 from smartconnect.kafka.offsets import EARLIEST, READ_UNCOMMITTED, list_offsets
 from smartconnect.kafka.plain_produce import produce_plain
 from smartconnect.kafka.types import TopicPartition
 
-_AT_A_TIME: Final = 16
 _MARKS_OF_BATCH: Final = 2000
 _WITHOUT_CONSUMERS: Final = ("Empty", "Dead")
 _ACTIVE: Final = frozenset(
@@ -43,6 +42,8 @@ _ACTIVE: Final = frozenset(
     }
 )
 """What a group coordinator answers to a commit from outside while the group has members."""
+
+Offsets = Mapping[TopicPartition, Committed]
 
 
 class Synced(NamedTuple):
@@ -112,9 +113,8 @@ class GroupSync:
         if parts.other is not None:
             await parts.other.refresh()
         await self._look_at_starts(partitions)
-        for at in range(0, len(groups), _AT_A_TIME):
-            looks = (self._look(group, partitions, report) for group in groups[at : at + _AT_A_TIME])
-            plans = [plan for plan in await asyncio.gather(*looks) if plan is not None]
+        for at in range(0, len(groups), GROUPS_OF_QUESTION):
+            plans = await self._look(groups[at : at + GROUPS_OF_QUESTION], partitions, report)
             report.groups += len(plans)
             await self._carry_out(plans, partitions, report)
         return report
@@ -130,16 +130,21 @@ class GroupSync:
 
     # Looking and deciding
 
-    async def _look(self, group: str, partitions: Mapping[TopicPartition, Synced], report: SyncReport) -> _Plan | None:
-        try:
-            there = await fetch_offsets(self._parts.source, group, require_stable=False)
-            committed = {tp: found for tp, found in there.committed.items() if tp in partitions}
-            if not committed:
-                return None
-            here = await fetch_offsets(self._parts.target, group, require_stable=False)
-        except (BrokerRefused, PermissionMissing) as error:
-            report.troubles[group] = str(error)
-            return None
+    async def _look(self, groups: Sequence[str], partitions: Mapping[TopicPartition, Synced], report: SyncReport) -> list[_Plan]:
+        """What to do for those of the groups that have an offset on our partitions; only these are asked for on the target."""
+        there = await self._offsets(self._parts.source, groups, report)
+        ours = {group: {tp: at for tp, at in committed.items() if tp in partitions} for group, committed in there.items()}
+        here = await self._offsets(self._parts.target, [group for group, committed in ours.items() if committed], report)
+        return [self._plan(group, ours[group], committed, partitions, report) for group, committed in here.items()]
+
+    async def _offsets(self, cluster: Cluster, groups: Sequence[str], report: SyncReport) -> dict[str, Offsets]:
+        found = await fetch_offsets_of(cluster, groups)
+        report.troubles |= {group: str(told) for group, told in found.items() if not isinstance(told, GroupOffsets)}
+        return {group: told.committed for group, told in found.items() if isinstance(told, GroupOffsets)}
+
+    def _plan(
+        self, group: str, committed: Offsets, here: Offsets, partitions: Mapping[TopicPartition, Synced], report: SyncReport
+    ) -> _Plan:
         decisions = {}
         for tp, found in committed.items():
             target = partitions[tp].target
@@ -147,7 +152,7 @@ class GroupSync:
             if translated is None:
                 continue
             report.checkpoints.append(Checkpoint(group, target, found.offset, translated, found.metadata))
-            current = here.committed.get(target)
+            current = here.get(target)
             seen = Sighting(found.offset, current.offset if current else None, translated, self._echo(group, partitions[tp]))
             decisions[tp] = decide(seen, self._marks.get((tp, group)))
         return _Plan(group, decisions, committed)

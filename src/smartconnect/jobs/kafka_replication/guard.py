@@ -13,6 +13,7 @@ from smartconnect.domain.kafka_replication_spec import Delivery, ReplicationOpti
 from smartconnect.jobs.kafka_replication.steps import IncarnationSteps
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.errors import PartitionsNotAdded
 from smartconnect.kafka.producer_ids import new_producer_id
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
@@ -39,8 +40,13 @@ class Guard(Protocol):
     async def fence(self, name: str) -> None:
         """Nobody who holds this older transactional id can write any more; its open transaction is decided."""
 
-    async def admit(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions may be produced to from now on."""
+    async def admit(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, KafkaCode]:
+        """These partitions may be produced to from now on, but for those that are given back: the target has no such partition, or does
+        not let us write it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Something waits for `finish`."""
 
     async def finish(self) -> None:
         """Make everything since the last call count. Returns when that is certain; Retryable where it is certain, but nothing more may be
@@ -82,8 +88,19 @@ class TransactionGuard:
 
         await TransactionalId(self._cluster, name, observe=observe).initialise()
 
-    async def admit(self, partitions: Collection[TopicPartition]) -> None:
-        await self._txn.add_partitions(partitions)
+    async def admit(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, KafkaCode]:
+        refused: dict[TopicPartition, KafkaCode] = {}
+        while wanted := [tp for tp in partitions if tp not in refused]:
+            try:
+                await self._txn.add_partitions(wanted)
+                break
+            except PartitionsNotAdded as error:
+                refused |= error.partitions
+        return refused
+
+    @property
+    def is_open(self) -> bool:
+        return self._txn.is_open
 
     async def finish(self) -> None:
         await self._txn.end(commit=True)
@@ -112,8 +129,12 @@ class IdempotentGuard:
     async def fence(self, name: str) -> None:
         """Nothing to fence: older owners ask the registry before they move a position."""
 
-    async def admit(self, partitions: Collection[TopicPartition]) -> None:
-        """Nothing to ask for."""
+    async def admit(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, KafkaCode]:
+        return {}
+
+    @property
+    def is_open(self) -> bool:
+        return False
 
     async def finish(self) -> None:
         """What is acknowledged counts already."""

@@ -87,26 +87,27 @@ class Intake:
             await self._recode(partition, group, records)
 
     def _forward(self, partition: Partition, rows: list[Batch], records: memoryview, hold: Hold) -> None:
-        """As bytes: every header is patched in one call, then each batch takes its place in the lane."""
+        """As bytes: every header is patched in one call, then the batches take their places in the lane."""
         lane = partition.lane
-        places = [(row.start, row.end, lane.take_sequence(row.count)) for row in rows]
-        stamp(records, places, self._inc.guard.stamp)
-        for row, (start, end, sequence) in zip(rows, places, strict=True):
-            hold.keep()
-            flight = Flight(
+        sequences = lane.take_sequences([row.count for row in rows])
+        stamp(records, [(row.start, row.end, base) for row, base in zip(rows, sequences, strict=True)], self._inc.guard.stamp)
+        hold.keep(len(rows))
+        flights = [
+            Flight(
+                records[row.start : row.end],
                 lane,
-                sequence,
+                base,
                 row.count,
-                end - start,
+                row.end - row.start,
                 hold,
                 partition,
                 row.base_offset,
                 row.last_offset + 1,
-                row.max_timestamp,
-                ((row.base_offset, row.count, 0),),
                 leader_epoch=row.leader_epoch,
             )
-            self._launch(partition, flight, records[start:end])
+            for row, base in zip(rows, sequences, strict=True)
+        ]
+        self._launch(partition, flights)
         self._inc.counters["batches_passed"] += len(rows)
 
     async def _recode(self, partition: Partition, group: Group, records: memoryview) -> None:
@@ -117,42 +118,42 @@ class Intake:
             recoded = await self._recoding.recode(partition, group, records, self._room.of(partition.link.target.topic))
             if partition.rewinds != rewinds:
                 return
-            for batch in recoded.batches:
-                self._launch_anew(partition, batch, group)
+            self._launch(partition, [self._anew(partition, batch, group) for batch in recoded.batches])
             partition.skip_to(recoded.next_offset)
             self._inc.counters["records_skipped"] += recoded.looped + recoded.far + recoded.skipped
             if recoded.next_offset >= group.next_offset:
                 return
             await self._inc.crew.wait_for(self._inc.memory.room())
 
-    def _launch_anew(self, partition: Partition, batch: RecodedBatch, group: Group) -> None:
-        nbytes, memory = len(batch.data), self._inc.memory
+    def _anew(self, partition: Partition, batch: RecodedBatch, group: Group) -> Flight:
+        """A flight of a rewritten batch, stamped; its bytes are the unit's until it has ended."""
+        nbytes, memory, lane = len(batch.data), self._inc.memory, partition.lane
         memory.charge(nbytes)
-        flight = self._flight_of(partition, batch, group, Hold(partial(memory.credit, nbytes)))
-        stamp(memoryview(batch.data), [(0, nbytes, flight.sequence)], self._inc.guard.stamp)
-        self._launch(partition, flight, batch.data)
-
-    def _flight_of(self, partition: Partition, batch: RecodedBatch, group: Group, hold: Hold) -> Flight:
+        (sequence,) = lane.take_sequences([batch.count])
+        stamp(memoryview(batch.data), [(0, nbytes, sequence)], self._inc.guard.stamp)
         first, count, _ = batch.stretches[-1]
         return Flight(
-            partition.lane,
-            partition.lane.take_sequence(batch.count),
+            batch.data,
+            lane,
+            sequence,
             batch.count,
-            len(batch.data),
-            hold,
+            nbytes,
+            Hold(partial(memory.credit, nbytes)),
             partition,
             batch.stretches[0][0],
             first + count,
-            max(row.max_timestamp for row in group.rows),
             batch.stretches,
             rewritten=True,
             leader_epoch=group.rows[-1].leader_epoch,
         )
 
-    def _launch(self, partition: Partition, flight: Flight, data: memoryview | bytearray) -> None:
-        partition.flights.append(flight)
-        partition.nbytes_in_air += flight.nbytes
-        partition.read, partition.leader_epoch = flight.next, flight.leader_epoch
-        self.records += flight.count
-        self.nbytes += flight.nbytes
-        self._outbox.put(flight, data)
+    def _launch(self, partition: Partition, flights: list[Flight]) -> None:
+        if not flights:
+            return
+        nbytes = sum([flight.nbytes for flight in flights])
+        partition.flights.extend(flights)
+        partition.nbytes_in_air += nbytes
+        partition.read, partition.leader_epoch = flights[-1].next, flights[-1].leader_epoch
+        self.records += sum([flight.count for flight in flights])
+        self.nbytes += nbytes
+        self._outbox.put(partition.lane, flights)

@@ -123,8 +123,7 @@ class KafkaReplicationJob:
         async with self._both(task.instance_id, spec, "verify", _CHECK_TIMING) as (current, peer):
             for direction in spec.directions:
                 source, target = _ends(direction, current, peer)
-                starts = {(topic, number): at for (way, topic, number), at in subject.starts.items() if way == direction}
-                way = Way(task, spec, direction, source, target, starts)
+                way = Way(task, spec, direction, source, target)
                 async with aclosing(Verifier(way, request, result).run()) as findings:
                     async for finding in findings:
                         yield finding

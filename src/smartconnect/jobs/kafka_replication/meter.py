@@ -16,7 +16,7 @@ from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.intake import Intake
 from smartconnect.jobs.kafka_replication.partition import Partition
 from smartconnect.jobs.kafka_replication.roster import Roster
-from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, sum_known
+from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, measure_budget, sum_known
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 
 STARTING, INITIAL_COPY, REPLICATING = "starting", "initial_copy", "replicating"
@@ -81,6 +81,8 @@ class Meter:
                 length = max(0, partition.initial_end - partition.start_offset)
                 total += length
                 done += min(length, max(0, partition.reached - partition.start_offset))
+        assert self._inc is not None
+        measure_budget(self._context.task.kind, self._inc.resources.budget)
         self.catching_up = self._lags_far()
         self._pace.saw(now, done, total)
         if self._phase == INITIAL_COPY and self._pace.is_done:
@@ -154,6 +156,7 @@ def _row(direction: str, now_ms: int, partition: Partition) -> PartitionProgress
         gaps=partition.gaps,
         topic_id=str(partition.link.source_topic_id or ""),
         initial_end=partition.initial_end,
+        expected=partition.expected,
         reason=partition.blocked,
     )
 

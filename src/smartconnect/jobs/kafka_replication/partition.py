@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -29,15 +29,15 @@ SEQUENCES: Final = 1 << 31
 
 
 class Hold:
-    """Bytes that several flights lie in: given back when the last of them has ended."""
+    """Bytes that several flights lie in: given back when whoever made it and the last of them have let go."""
 
     __slots__ = ("_count", "_release")
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release, self._count = release, 1
 
-    def keep(self) -> None:
-        self._count += 1
+    def keep(self, flights: int) -> None:
+        self._count += flights
 
     def drop(self) -> None:
         self._count -= 1
@@ -54,24 +54,27 @@ class Lane:
 
     tp: TopicPartition
     sequence: int = 0
-    waiting: deque[OutgoingBatch] = field(default_factory=deque)
-    due: deque[OutgoingBatch] = field(default_factory=deque)
+    waiting: deque[Flight] = field(default_factory=deque)
+    due: deque[Flight] = field(default_factory=deque)
     channel: ProduceChannel | None = None
     admitted: bool = False
     mending: bool = False
 
-    def take_sequence(self, count: int) -> int:
-        """The base sequence of a batch of `count` records."""
-        base = self.sequence
-        self.sequence = (base + count) % SEQUENCES
-        return base
+    def take_sequences(self, counts: Iterable[int]) -> list[int]:
+        """The base sequences of batches of so many records."""
+        bases, base = [], self.sequence
+        for count in counts:
+            bases.append(base)
+            base = (base + count) % SEQUENCES
+        self.sequence = base
+        return bases
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class Flight(OutgoingBatch):
     """One batch on its way. `first`: source offset of its first record; `next`: source offset behind it and behind what was
-    skipped after it. `stretches`: (first source offset, count, index in the batch), one for each row of consecutive offsets.
-    `partition` None: a batch of our own (positions); `done` is told the base offset on the target."""
+    skipped after it. `stretches`: (first source offset, count, index in the batch), one for each row of consecutive offsets; None: all of
+    it is one. `partition` None: a batch of our own (positions); `done` is told the base offset on the target."""
 
     lane: Lane
     sequence: int
@@ -81,8 +84,7 @@ class Flight:
     partition: Partition | None = None
     first: int = 0
     next: int = 0
-    max_timestamp: int = 0
-    stretches: tuple[tuple[int, int, int], ...] = ()
+    stretches: tuple[tuple[int, int, int], ...] | None = None
     rewritten: bool = False
     leader_epoch: int = -1
     done: asyncio.Future[int] | None = None
@@ -90,12 +92,13 @@ class Flight:
 
 @dataclass(slots=True, eq=False)
 class Jump:
-    """Where a partition goes on as soon as nothing of it is on its way: after a gap, or because its topic was made again. `offset` None:
-    behind what is on the target then, or, where that is forgotten, at the earliest record of the source."""
+    """Where a partition goes on as soon as nothing of it is on its way and the registry knows of its gap: after a gap, or because its topic
+    was made again. `offset` None: behind what is on the target then, or, where that is forgotten, at the earliest record of the source."""
 
     offset: int | None
     link: Link | None = None
     forgets_position: bool = False
+    reported: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +110,9 @@ class Partition:
     `left_out`: source offsets of records that the target refuses and `on_rejected_record` leaves out; `clamps`: their timestamps are.
     `landed` counts flights that are on the target, `landed_before` those in the position being committed, `landed_committed` those in the
     committed one. `rewinds` counts: who has waited for something sees whether what it holds is still the next. `told`: the code of the
-    last block that was told, until something lands again."""
+    last block that was told, until something lands again. `gaps` were counted in this run, `gaps_passed` of them lie before `acked`: where
+    they differ, the next gap is one that was counted already. `missing`: the position that was reported in this run, where the target holds
+    a smaller one or none."""
 
     link: Link
     lane: Lane
@@ -137,6 +142,8 @@ class Partition:
     ends: EndsSeen = field(default_factory=EndsSeen)
     held_back: int = 0
     gaps: int = 0
+    gaps_passed: int = 0
+    missing: int | None = None
     records: int = 0
     nbytes: int = 0
     blocked: Reason | None = None
@@ -159,6 +166,15 @@ class Partition:
         return self.position if self.position is not None else (self.start_offset or 0)
 
     @property
+    def expected(self) -> int | None:
+        """The position that the next owner must find on the target at least. A jump back is to be committed."""
+        if self.missing is not None:
+            return self.missing
+        if self.position is None or self.jump is None or self.jump.offset is None:
+            return self.position
+        return min(self.position, self.jump.offset)
+
+    @property
     def wants_fetch(self) -> bool:
         return self.selected and self.blocked is None and self.jump is None
 
@@ -169,6 +185,24 @@ class Partition:
             self.flights[-1].next = offset
         else:
             self.acked, self.acked_epoch = offset, self.leader_epoch
+
+    def landed_on_target(self, flight: Flight, base_offset: int) -> None:
+        """The oldest flight is acknowledged, with this base offset."""
+        self.landed += 1
+        self.nbytes_in_air -= flight.nbytes
+        self.acked, self.acked_epoch = flight.next, flight.leader_epoch
+        self.target_next = base_offset + flight.count
+        if self.map is not None:
+            for first, count, index in flight.stretches or ((flight.first, flight.count, 0),):
+                self.map.add(first, first + count - 1, base_offset + index)
+            self.map.skip_to(flight.next)
+        self.records += flight.count
+        self.nbytes += flight.nbytes
+        self.retries, self.told = 0, None
+        if self.rewrite is not None and self.acked > self.rewrite:
+            self.rewrite = None
+        if self.left_out:
+            self.left_out = frozenset(offset for offset in self.left_out if offset >= self.acked)
 
     def rewind(self) -> None:
         """Look again at everything that is not on the target. Nothing of it may be on its way."""

@@ -27,7 +27,8 @@ VERSION: Final = 1
 RUNS_OF_CHUNK: Final = 64
 """Runs of one sealed chunk, and the most that a position carries."""
 
-_SOURCE_ID, _TARGET_ID, _THINNED, _BACK = 1, 2, 1, 1
+_SOURCE_ID, _TARGET_ID, _START, _GAPS = 1, 2, 4, 8
+_THINNED, _BACK = 1, 1
 _LEAST_RUN_BYTES: Final = 3
 _FIXED: Final = 5
 
@@ -99,7 +100,8 @@ class MapRun(NamedTuple):
 class StoredPosition:
     """How far one partition has got. Everything below `next_source` is on the target, below `next_target` (−1: nothing was written yet),
     or needs not be. Epoch −1: not known; ids are None where the brokers tell none. `committed_at`: ms since 1970. `runs`: the newest of
-    the offset map, at most 64, ascending; empty without offset synchronisation."""
+    the offset map, at most 64, ascending; empty without offset synchronisation. `start`: the source offset at which copying this topic
+    began in this run, None where that is not known. `gaps`: how many lie before the position."""
 
     owner_epoch: int
     source_topic_id: UUID | None
@@ -109,11 +111,15 @@ class StoredPosition:
     next_target: int
     committed_at: int
     runs: tuple[MapRun, ...] = ()
+    start: int | None = None
+    gaps: int = 0
 
 
 def encode_position(position: StoredPosition) -> bytes:
     """The value of a `p/` record."""
+    start, gaps = position.start, position.gaps
     flags = (_SOURCE_ID if position.source_topic_id else 0) | (_TARGET_ID if position.target_topic_id else 0)
+    flags |= (_START if start is not None else 0) | (_GAPS if gaps else 0)
     out = bytearray((VERSION, flags))
     for topic_id in (position.source_topic_id, position.target_topic_id):
         out += topic_id.bytes if topic_id else b""
@@ -125,6 +131,10 @@ def encode_position(position: StoredPosition) -> bytes:
         position.committed_at,
     ):
         put_number(out, number)
+    if start is not None:
+        put_number(out, start)
+    if gaps:
+        put_number(out, gaps)
     put_runs(out, position.runs)
     return bytes(out)
 
@@ -132,15 +142,19 @@ def encode_position(position: StoredPosition) -> bytes:
 def decode_position(value: bytes | memoryview) -> StoredPosition:
     """The inverse of `encode_position`. MalformedData."""
     reader = ValueReader(value)
-    flags = _opened(reader, _SOURCE_ID | _TARGET_ID)
+    flags = _opened(reader, _SOURCE_ID | _TARGET_ID | _START | _GAPS)
     source_id = UUID(bytes=reader.raw(16)) if flags & _SOURCE_ID else None
     target_id = UUID(bytes=reader.raw(16)) if flags & _TARGET_ID else None
     owner, next_source, leader_epoch, next_target, committed_at = (reader.number() for _ in range(5))
+    start = reader.number() if flags & _START else None
+    gaps = reader.number() if flags & _GAPS else 0
     runs = take_runs(reader)
     reader.end()
     if runs and (runs[-1].source + runs[-1].length > next_source or runs[-1].target + runs[-1].length >= next_target):
         raise MalformedData("the offset map of a stored position reaches beyond the position")
-    return StoredPosition(owner, source_id, next_source, leader_epoch - 1, target_id, next_target - 1, committed_at, runs)
+    return StoredPosition(
+        owner, source_id, next_source, leader_epoch - 1, target_id, next_target - 1, committed_at, runs, start, gaps
+    )
 
 
 class Extent(NamedTuple):

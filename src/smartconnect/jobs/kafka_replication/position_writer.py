@@ -4,14 +4,16 @@ nothing else is written (kafka-replication.md §6.3)."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from smartconnect.domain.errors import Retryable
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.outbox import Outbox, OutboxEvents, Refusal
 from smartconnect.jobs.kafka_replication.partition import Flight, Lane
-from smartconnect.kafka.produce_codec import ProduceAnswer
+from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.errors import PartitionsNotAdded
+from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import stamp
 
 _COUNT: Final = struct.Struct(">i")
@@ -28,11 +30,20 @@ class PositionWriter:
     async def write(self, batch: bytearray) -> None:
         """Stamp a batch and send it; returns when it is acknowledged. Its partition is part of the open transaction."""
         (count,) = _COUNT.unpack_from(batch, _COUNT_AT)
-        flight = Flight(self._lane, self._lane.take_sequence(count), count, len(batch))
-        stamp(memoryview(batch), [(0, len(batch), flight.sequence)], self._inc.guard.stamp)
+        (sequence,) = self._lane.take_sequences([count])
+        stamp(memoryview(batch), [(0, len(batch), sequence)], self._inc.guard.stamp)
         self._inc.steps.note("positions.sent")
-        await self._outbox.write(flight, batch)
+        await self._outbox.write(Flight(batch, self._lane, sequence, count, len(batch)))
         self._inc.steps.note("positions.acked")
+
+
+async def admit_positions(inc: Incarnation, others: Collection[TopicPartition] = ()) -> Mapping[TopicPartition, KafkaCode]:
+    """Make the positions part of the transaction, together with others; those of the others that are refused. Retryable where the
+    positions themselves are."""
+    refused = await inc.guard.admit([*others, inc.positions.tp])
+    if inc.positions.tp in refused:
+        raise PartitionsNotAdded({inc.positions.tp: refused[inc.positions.tp]})
+    return refused
 
 
 async def write_alone(inc: Incarnation, batches: Iterable[bytearray]) -> None:
@@ -40,14 +51,14 @@ async def write_alone(inc: Incarnation, batches: Iterable[bytearray]) -> None:
     outbox = Outbox(inc, OutboxEvents(_no_data, _refused, _uncertain))
     writer = PositionWriter(inc, outbox)
     for batch in batches:
-        await inc.guard.admit([inc.positions.tp])
+        await admit_positions(inc)
         await inc.crew.wait_for(writer.write(batch))
         await inc.guard.finish()
     inc.position_lane.channel = None  # it reports to this outbox; sequence numbers go on
 
 
-def _no_data(flight: Flight, answer: ProduceAnswer) -> None:
-    raise AssertionError(f"a batch without a partition was reported: {flight}")
+def _no_data(acked: Sequence[tuple[Flight, int]]) -> None:
+    raise AssertionError(f"batches without a partition were reported: {acked}")
 
 
 def _refused(lane: Lane, refusal: Refusal) -> None:

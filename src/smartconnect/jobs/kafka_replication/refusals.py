@@ -50,14 +50,26 @@ class Refusals:
                 self._too_large(partition, flight)
             case code if code in _OF_THE_DATA:
                 self._of_the_data(partition, flight, refusal)
+            case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION as code:
+                self._closed(partition, code)
             case code if code in UNAUTHORIZED:
-                self._rest(partition, "permission_missing", f"Kafka refuses to write {target}: grant WRITE on topic {target.topic}")
-            case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
-                self._rest(partition, "target_missing", f"{target} is not on the target", soon=True)
+                self._closed(partition, code)
             case None:
                 self._rest(partition, "target_unavailable", f"{target} on the target has no leader")
             case code:
                 self._rest(partition, "target_unavailable", f"the target answers {code.name} for {target}{_said(refusal)}")
+
+    def not_admitted(self, partition: Partition, code: KafkaCode) -> None:
+        """The target does not let the partition into a transaction; what waited was taken back."""
+        partition.rewind()
+        self._closed(partition, code)
+
+    def _closed(self, partition: Partition, code: KafkaCode) -> None:
+        target = partition.link.target
+        if code is KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
+            self._rest(partition, "target_missing", f"{target} is not on the target", soon=True)
+        else:
+            self._rest(partition, "permission_missing", f"Kafka refuses to write {target}: grant WRITE on topic {target.topic}")
 
     def _of_the_data(self, partition: Partition, flight: Flight, refusal: Refusal) -> None:
         if not flight.rewritten:
@@ -114,19 +126,19 @@ class Refusals:
 
 def _named(flight: Flight, refusal: Refusal) -> frozenset[int]:
     """Source offsets of the records that the broker names."""
-    if refusal.answer is None:
+    if refusal.said is None:
         return frozenset()
     found = set()
-    for index, _ in refusal.answer.record_errors:
-        for first, count, begin in flight.stretches:
+    for index, _ in refusal.said.record_errors:
+        for first, count, begin in flight.stretches or ((flight.first, flight.count, 0),):
             if begin <= index < begin + count:
                 found.add(first + index - begin)
     return frozenset(found)
 
 
 def _said(refusal: Refusal) -> str:
-    answer = refusal.answer
-    if answer is None:
+    said = refusal.said
+    if said is None:
         return ""
-    words = answer.message or next((message for _, message in answer.record_errors if message), "")
+    words = said.message or next((message for _, message in said.record_errors if message), "")
     return f" ({words})" if words else ""

@@ -61,6 +61,7 @@ class Roster:
                 changes.remade.append((partition, link))
             elif not partition.selected:
                 partition.selected = True
+                partition.gaps_passed = partition.gaps
                 changes.added.append(partition)
         begun = await self._begin(new)
         changes.added.extend(begun)
@@ -109,7 +110,7 @@ class Roster:
             stored = known.positions.get(link.source)
             partition = self._stored(link, stored) if stored is not None else self._fresh(link, earliest)
             if partition is not None:
-                self._check_expected(partition)
+                self._recall(partition)
                 self.partitions[link.source] = partition
                 begun.append(partition)
         return begun
@@ -132,8 +133,9 @@ class Roster:
             leader_epoch=stored.source_leader_epoch,
             acked_epoch=stored.source_leader_epoch,
             target_next=stored.next_target,
-            start_offset=self._known.starts.get(link.source),
+            start_offset=stored.start,
             initial_end=reported.initial_end if reported is not None else None,
+            gaps_passed=stored.gaps,
         )
         if self._inc.spec.sync_offsets:
             partition.map = self._map_of(partition, stored)
@@ -157,21 +159,23 @@ class Roster:
             self._inc.context.ledger.event(Level.WARNING, "offset_map_unreadable", why)
         return OffsetMap.stored(stored, positions.chunks.get(partition.tp, ()))
 
-    def _check_expected(self, partition: Partition) -> None:
-        """A larger position was reported in this run than the target holds: its positions topic was deleted or cut."""
+    def _recall(self, partition: Partition) -> None:
+        """What was reported of it in this run. Where that is a larger position than the target holds, its positions topic was deleted or
+        cut."""
+        last = self._known.reported.get(partition.tp)
+        partition.gaps = partition.gaps_passed if last is None else max(partition.gaps_passed, last.gaps)
+        expected = last.offset if last is not None and _same(last.topic_id, partition.link.source_topic_id) else None
+        if expected is not None and (partition.position is None or partition.position < expected):
+            partition.missing = expected
         unreadable = self._known.positions.unreadable.get(partition.tp)
         if unreadable is not None:
             self.block(partition, "position_unreadable", f"{unreadable}; set it with smart-connect positions, or restart")
-            return
-        last = self._known.reported.get(partition.tp)
-        if last is None or not _same(last.topic_id, partition.link.source_topic_id):
-            return
-        if partition.position is None or partition.position < last.offset:
+        elif partition.missing is not None:
             held = "none" if partition.position is None else str(partition.position)
             self.block(
                 partition,
                 "position_gone",
-                f"position of {partition.tp} on the target is {held}, last known {last.offset}: going on would copy twice; "
+                f"position of {partition.tp} on the target is {held}, last known {expected}: going on would copy twice; "
                 "set it with smart-connect positions, or restart",
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from smartconnect.domain.errors import PartitionBlocked
@@ -34,8 +35,8 @@ from smartconnect.jobs.kafka_replication.topic_view import Seen, TopicView, view
 from smartconnect.jobs.kafka_replication.upkeep import close_older_runs
 from smartconnect.jobs.kafka_replication.weak import WeakPartitions
 from smartconnect.jobs.waiting import wait_for_predecessors
+from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, Frame
-from smartconnect.kafka.produce_codec import ProduceAnswer
 
 _POLL_S: Final = 0.5
 _ROUND_S: Final = 0.2
@@ -77,7 +78,7 @@ class MovingUnit:
         self._roster = Roster(inc, known)
         self._fetcher = Fetcher(inc.source, _FETCH, inc.memory)
         self._outbox = Outbox(inc, OutboxEvents(self._acked, self._refused, self._uncertain))
-        self._committer = Committer(inc, self._outbox, self._committed)
+        self._committer = Committer(inc, self._outbox, self._committed, self._not_admitted)
         options = view_options(inc.spec, inc.direction, inc.context.task.id, inc.is_ours)
         self._view = TopicView(inc.source, inc.target, inc.naming, options)
         self._keeper = TopicKeeper(inc, self._view, options.mark)
@@ -214,38 +215,27 @@ class MovingUnit:
         if inc.resources.resting.rests(inc.context.task.id, str(inc.context.unit), partition.tp):
             return
         partition.fetching = True
-        self._fetcher.assign(partition.tp, partition.read, partition.leader_epoch)
+        self._fetcher.assign(partition.tp, partition.read, partition.leader_epoch, partition.link.source_topic_id)
 
     # -- what outbox and committer tell ------------------------------------------------------------------------------------
 
-    def _acked(self, flight: Flight, answer: ProduceAnswer) -> None:
-        partition = flight.partition
-        assert partition is not None and partition.flights[0] is flight
-        partition.flights.popleft()
-        partition.landed += 1
-        partition.nbytes_in_air -= flight.nbytes
-        partition.acked, partition.acked_epoch = flight.next, flight.leader_epoch
-        partition.target_next = answer.base_offset + flight.count
-        if partition.map is not None:
-            for first, count, index in flight.stretches:
-                partition.map.add(first, first + count - 1, answer.base_offset + index)
-            partition.map.skip_to(flight.next)
-        partition.records += flight.count
-        partition.nbytes += flight.nbytes
-        partition.retries, partition.told = 0, None
-        if partition.rewrite is not None and partition.acked > partition.rewrite:
-            partition.rewrite = None
-        if partition.left_out:
-            partition.left_out = frozenset(offset for offset in partition.left_out if offset >= partition.acked)
-        if partition.resting and partition.nbytes_in_air < _MOST_IN_AIR // 2:
-            partition.resting = False
-            self._fetcher.resume(partition.tp)
-        self._meter.records_out += flight.count
-        self._meter.bytes_out += flight.nbytes
-        self._committer.moved(partition, flight.count)
+    def _acked(self, acked: Sequence[tuple[Flight, int]]) -> None:
+        """Batches of one answer, with their base offsets on the target."""
+        for flight, base_offset in acked:
+            partition = flight.partition
+            assert partition is not None and partition.flights[0] is flight
+            partition.landed_on_target(partition.flights.popleft(), base_offset)
+            if partition.resting and partition.nbytes_in_air < _MOST_IN_AIR // 2:
+                partition.resting = False
+                self._fetcher.resume(partition.tp)
+            self._meter.records_out += flight.count
+            self._meter.bytes_out += flight.nbytes
+            self._committer.moved(partition, flight.count)
 
     def _committed(self, partition: Partition, stored: StoredPosition) -> None:
-        partition.position, partition.stored = stored.next_source, stored
+        partition.stored = stored
+        if stored.source_topic_id == partition.link.source_topic_id:  # it may have jumped meanwhile: to another topic, or back
+            partition.position = min(stored.next_source, partition.acked)
         partition.landed_committed = partition.landed_before
         partition.ends.durable(partition.reached)
         context = self._inc.context
@@ -255,6 +245,11 @@ class MovingUnit:
         partition = self._by_lane.get(lane)
         if partition is not None:
             self._refusals.take(partition, refusal)
+
+    def _not_admitted(self, lane: Lane, code: KafkaCode) -> None:
+        partition = self._by_lane.get(lane)
+        if partition is not None and self._outbox.withdraw(lane):
+            self._refusals.not_admitted(partition, code)
 
     def _uncertain(self, lane: Lane) -> None:
         partition = self._by_lane.get(lane)

@@ -63,14 +63,24 @@ async def move(context: UnitContext, spec: ReplicationSpec, resources: WorkerRes
         positions = await inc.take_over()
         old = positions.get(tp)
         runs, chunks = ((), {}) if old is None else moved_map(old, positions.chunks.get(tp, ()), offset)
-        moved = replace(_moved(inc, old, offset), runs=runs)
+        reported = (await context.ledger.reported_positions()).get(tp)
+        moved = replace(_moved(inc, old, offset, 0 if reported is None else reported.gaps), runs=runs)
         await write_alone(inc, [inc.positions.batch({tp: moved}, inc.clock.now_ms(), {tp: chunks})])
         return PositionMoved(None if old is None else old.next_source, offset, log_end)
 
 
-def _moved(inc: Incarnation, old: StoredPosition | None, offset: int) -> StoredPosition:
-    """The map of what was copied so far is the caller's to add."""
-    epoch, now = inc.context.epoch, inc.clock.now_ms()
+def _moved(inc: Incarnation, old: StoredPosition | None, offset: int, gaps: int) -> StoredPosition:
+    """The map of what was copied so far is the caller's to add. The position lies behind all `gaps` that were counted; what is skipped is
+    one more."""
     if old is None:
-        return StoredPosition(epoch, None, offset, -1, None, -1, now)
-    return replace(old, owner_epoch=epoch, next_source=offset, source_leader_epoch=-1, committed_at=now, runs=())
+        return StoredPosition(inc.context.epoch, None, offset, -1, None, -1, inc.clock.now_ms(), start=offset, gaps=gaps)
+    return replace(
+        old,
+        owner_epoch=inc.context.epoch,
+        next_source=offset,
+        source_leader_epoch=-1,
+        committed_at=inc.clock.now_ms(),
+        runs=(),
+        start=None if old.start is None else min(old.start, offset),
+        gaps=max(old.gaps, gaps) + (offset > old.next_source),
+    )

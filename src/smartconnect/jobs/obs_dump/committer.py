@@ -21,6 +21,8 @@ from smartconnect.kafka.errors import MetadataTooLarge, PartitionRefused, Transa
 from smartconnect.kafka.groups import OffsetCommit
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
+from smartconnect.telemetry.meters import PROCESS_METERS
+from smartconnect.telemetry.names import DUMP_COMMIT
 
 
 @dataclass(slots=True, eq=False)
@@ -54,15 +56,6 @@ class CommitterEvents:
     on_too_large: Callable[[Partition], None]
 
 
-@dataclass(slots=True)
-class CommitMeter:
-    """For the metrics: how many transactions, and how long the last took."""
-
-    commits: int = 0
-    seconds: float = 0.0
-    started: float | None = None
-
-
 class Committer:
     """All commits of one incarnation, to the group of its run."""
 
@@ -74,7 +67,6 @@ class Committer:
         self._wanted: dict[TopicPartition, Partition] = {}
         self._wake = asyncio.Event()
         self._one_transaction = asyncio.Lock()
-        self.meter = CommitMeter()
 
     def want(self, partition: Partition) -> None:
         """Something of this partition is to be committed soon."""
@@ -150,7 +142,7 @@ class Committer:
     async def _transact(
         self, group: str, run: int, offsets: Mapping[TopicPartition, OffsetCommit], promises: Mapping[TopicPartition, Promise]
     ) -> None:
-        self.meter.started = self._clock.monotonic()
+        began = self._clock.monotonic()
         await self._txn.add_offsets(group)
         for tp, promise in promises.items():
             self._steps.note_run(
@@ -164,9 +156,7 @@ class Committer:
             )
         await self._txn.commit_offsets(group, offsets)
         await self._txn.end(commit=True)
-        self.meter.commits += 1
-        self.meter.seconds = self._clock.monotonic() - self.meter.started
-        self.meter.started = None
+        PROCESS_METERS.observe(DUMP_COMMIT, self._clock.monotonic() - began, (self._steps.task,))
 
     def _shrink(self, dues: dict[TopicPartition, Due], tp: TopicPartition) -> None:
         """The broker allows less metadata than four entries need: one at a time from now on."""

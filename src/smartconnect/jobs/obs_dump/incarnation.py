@@ -76,7 +76,7 @@ class Incarnation:
         self.part_places, self.control_places = resources.part_places.join(), resources.control_places.join()
         self.pool = BlockPool(self.memory.charge, self.memory.credit, resources.blocks)
         self.calls = StoreCalls(self.clock, self.random, self.control_places)
-        self.store = open_store(self.spec, resources.directory.obs(), self.clock, self.random)
+        self.store = open_store(self.spec, resources.directory.obs(), self.clock, self.random, task_id=self.context.task.id)
         await self.store.__aenter__()
         self.uploads = UploadTools(self.store, self.calls, self.part_places, self.pool, self.steps, set(), Leaving())
         self.finisher = Finisher(self.store, self.calls, self.steps, self.context.task.id)

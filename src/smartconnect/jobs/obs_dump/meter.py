@@ -5,7 +5,7 @@ know; the rows of the partitions are made only when somebody wants to store them
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,14 @@ from smartconnect.domain.clock import Clock
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.progress import Level, PartitionProgress, PartitionState, Progress
 from smartconnect.engine.unit import UnitContext
-from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, sum_known
+from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, measure_budget, sum_known
 from smartconnect.jobs.obs_dump.assembler import Assembler
+from smartconnect.jobs.obs_dump.deadlines import interval_of
 from smartconnect.jobs.obs_dump.partition import Partition
 from smartconnect.jobs.obs_dump.roster import Roster
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
+from smartconnect.telemetry.meters import PROCESS_METERS
+from smartconnect.telemetry.names import DUMP_OLDEST, DUMP_PENDING
 
 if TYPE_CHECKING:
     from smartconnect.jobs.obs_dump.incarnation import Incarnation
@@ -81,6 +84,7 @@ class Meter:
         self._pace.saw(now, done, total)
         if self._phase == INITIAL_COPY and self._pace.is_done:
             self._enter(DUMPING)
+        self._measure(partitions, now)
         self._tell_delimiters()
 
     def progress(self) -> Progress:
@@ -117,6 +121,16 @@ class Meter:
     def _enter(self, phase: str) -> None:
         self._phase, self._phase_started = phase, self._clock.now_ms()
 
+    def _measure(self, partitions: Collection[Partition], now: float) -> None:
+        """What `/metrics` shows beside the counters and the lag of progress."""
+        assert self._inc is not None
+        task, labels = self._context.task, (self._context.task.id, str(self._context.unit))
+        pending = sum(not pending.done for partition in partitions for pending in partition.pending)
+        opened = (now - p.open.deadline + interval_of(self._spec, p.tp) for p in partitions if p.open is not None)
+        PROCESS_METERS.set(DUMP_PENDING, pending, labels)
+        PROCESS_METERS.set(DUMP_OLDEST, max(opened, default=0.0), labels)
+        measure_budget(task.kind, self._inc.resources.budget)
+
     def _tell_delimiters(self) -> None:
         assert self._assembler is not None
         if not self._delimiters_told and self._assembler.tally.delimiters_in_data and self._spec.record_delimiter:
@@ -145,6 +159,7 @@ def _row(spec: ObsDumpSpec, now_ms: int, partition: Partition) -> PartitionProgr
         gaps=partition.gaps,
         topic_id=str(partition.topic_id or ""),
         initial_end=partition.initial_end,
+        expected=partition.expected,
         reason=partition.blocked,
     )
 

@@ -77,7 +77,8 @@ class Partition:
 
     `next_start` begins the range of the next object, so that ranges touch although offsets have holes; `position_start` is what that was
     when the position was committed. `replacements` are prepared uploads that redeliver lost ones. `ends`: where the source ended, and
-    since when that is not durable. `recommit`: commit even what has not changed. `gone`: its topic does not exist any more.
+    since when that is not durable. `expected`: what the position was, where it is not that any more and has to be set by hand. `recommit`:
+    commit even what has not changed. `gone`: its topic does not exist any more.
     `blocked` stops this partition alone."""
 
     tp: TopicPartition
@@ -92,6 +93,7 @@ class Partition:
     topic_id: UUID | None = None
     start_offset: int | None = None
     initial_end: int | None = None
+    expected: int | None = None
     ends: EndsSeen = field(default_factory=EndsSeen)
     held_back: int = 0
     open: OpenObject | None = None

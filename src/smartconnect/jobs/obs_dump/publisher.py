@@ -19,6 +19,8 @@ from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.redelivery import Redelivery
 from smartconnect.jobs.obs_dump.steps import Step
 from smartconnect.objectstore import KeyRefused, Part
+from smartconnect.telemetry.meters import PROCESS_METERS
+from smartconnect.telemetry.names import DUMP_PUBLISH
 
 _DROP_WITHIN_S = 1.0
 _REST_S = (30.0, 300.0)
@@ -44,11 +46,13 @@ class Publisher:
                     raise Retryable(
                         f"entry of {partition.tp} names bucket {pending.entry.bucket}, the task another", code="foreign_bucket"
                     )
+                began = self._inc.clock.monotonic()
                 parts = pending.upload.ordered_parts() if pending.upload is not None else None
                 finished = await self._finish(partition, pending, parts)
                 if finished is Finished.LOST and not await self._lost(partition, pending):
                     return
                 self._done(partition, pending, visible=finished is Finished.VISIBLE)
+                PROCESS_METERS.observe(DUMP_PUBLISH, self._inc.clock.monotonic() - began, (self._inc.context.task.id,))
         finally:
             partition.publishing = False
 

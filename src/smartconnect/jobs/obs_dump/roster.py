@@ -1,7 +1,8 @@
-"""The partitions of a unit: which there are, where each starts, and which topics came, went or were made again (obs-dump.md §7, §4 F3, F5).
+"""The partitions of a unit: which there are, where each starts, which topics came, went or were made again (obs-dump.md §3, §7, §4 F3, F5).
 
 A partition starts at its committed position, else at the start that planning stored for it, else at the earliest record: topics that appear
-later lose nothing. A partition whose position the registry knows but the group has not is *blocked*: going on would dump twice.
+later lose nothing. A partition whose position the registry knows and the group has not, or has set back although nobody paused the task, is
+*blocked*: going on would dump twice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from smartconnect.engine.unit import ReportedPosition
 from smartconnect.jobs.obs_dump.entries import NOTHING
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
-from smartconnect.kafka.offsets import EARLIEST, READ_COMMITTED, list_offsets
+from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_COMMITTED, list_offsets
 from smartconnect.kafka.types import TopicPartition
 
 
@@ -57,6 +58,7 @@ class Roster:
     async def _look(self, max_age_s: float) -> Changes:
         selected = await self._inc.selected(max_age_s)
         changes = Changes([], [], [])
+        taken_up = []
         for tp, topic_id in selected.items():
             partition = self.partitions.get(tp)
             if partition is None:
@@ -65,8 +67,10 @@ class Roster:
                 changes.recreated.append(partition)
             elif not partition.selected:
                 partition.selected = True
+                taken_up.append(partition)
                 (changes.recreated if partition.gone else changes.added).append(partition)
             partition.topic_id = topic_id
+        await self._block_those_set_back(taken_up)
         changes.added.extend(await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}))
         for tp, partition in self.partitions.items():
             if partition.selected and tp not in selected:
@@ -104,13 +108,44 @@ class Roster:
 
     def _check_expected(self, partition: Partition) -> None:
         """F3: a position was reported in this run, and the group has none: offsets were deleted or have expired."""
-        last = self._known.reported.get(partition.tp)
-        if last is None or (last.topic_id and partition.topic_id and last.topic_id != str(partition.topic_id)):
+        last = self._reported(partition)
+        if last is None or last.offset is None:
             return
+        partition.expected = last.offset
         self.block(
             partition,
             f"position of {partition.tp} is gone, last known {last.offset}; set it with smart-connect positions, or restart",
             code="position_gone",
+        )
+
+    async def _block_those_set_back(self, taken_up: Iterable[Partition]) -> None:
+        """A reset by hand is obeyed while the task is paused. While it runs we go on from where we are, and so does our next owner: what
+        lies below the last report was committed by somebody else, or the log itself was cut there (F4)."""
+        back = {}
+        for partition in taken_up:
+            last = self._reported(partition)
+            if last is None or last.offset is None or last.before_pause or partition.blocked is not None:
+                continue
+            if partition.position is not None and partition.position < last.offset:
+                back[partition] = last.offset
+        ends = await list_offsets(self._inc.cluster, dict.fromkeys((p.tp for p in back), LATEST), READ_COMMITTED) if back else {}
+        for partition, offset in back.items():
+            end = ends[partition.tp]
+            if end.error is not None or end.offset >= offset:
+                partition.expected = offset
+                self._block_foreign(partition, f"was set back from {offset} to {partition.position} by somebody else")
+
+    def _reported(self, partition: Partition) -> ReportedPosition | None:
+        """What was reported of this very topic."""
+        last = self._known.reported.get(partition.tp)
+        other = last is not None and last.topic_id and partition.topic_id and last.topic_id != str(partition.topic_id)
+        return None if other else last
+
+    def _block_foreign(self, partition: Partition, what: str) -> None:
+        self.block(
+            partition,
+            f"offset of {partition.tp} in group {self._inc.group} {what}; set it with smart-connect positions, or restart",
+            code="foreign_position",
         )
 
     def _with_position(self, tp: TopicPartition, position: ReadPosition) -> Partition:
@@ -133,10 +168,5 @@ class Roster:
             committed_at=self._inc.clock.monotonic(),
         )
         if position.promise is None:
-            self.block(
-                partition,
-                f"offset of {tp} in group {self._inc.group} was written by somebody else; "
-                "set it with smart-connect positions, or restart",
-                code="foreign_position",
-            )
+            self._block_foreign(partition, "was written by somebody else")
         return partition

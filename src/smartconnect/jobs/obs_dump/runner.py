@@ -26,6 +26,7 @@ from smartconnect.jobs.obs_dump.gaps import Gaps
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.janitor import Janitor
 from smartconnect.jobs.obs_dump.keeping import Keeper
+from smartconnect.jobs.obs_dump.later_runs import refuse_later_run
 from smartconnect.jobs.obs_dump.meter import Meter
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.publisher import Publisher
@@ -88,6 +89,7 @@ class MovingUnit:
         inc, ledger = self._inc, self._inc.context.ledger
         await wait_for_predecessors(ledger, "under the same path")
         positions = await inc.take_over()
+        await refuse_later_run(inc)
         known = Known(positions, await ledger.starts(), await ledger.reported_positions())
         self._roster = Roster(inc, known)
         self._gaps = Gaps(inc, self._roster, self._fetcher, self._sealer, self._committer)

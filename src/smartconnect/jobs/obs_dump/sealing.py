@@ -15,6 +15,8 @@ from smartconnect.jobs.obs_dump.partition import OpenObject, Partition, SealedOb
 from smartconnect.jobs.obs_dump.steps import Step
 from smartconnect.jobs.obs_dump.uploads import ObjectUpload, WishedName
 from smartconnect.objectstore import KeyRefused, NoSuchUpload
+from smartconnect.telemetry.meters import PROCESS_METERS
+from smartconnect.telemetry.names import DUMP_CUTS
 
 _REST_S = (30.0, 300.0)
 
@@ -26,7 +28,6 @@ class Sealer:
         self._inc, self._committer, self._on_failure = inc, committer, on_failure
         self._older_until = inc.names.time_dir(inc.clock.wall())
         self._refusals: Counter[Partition] = Counter()
-        self.cuts: Counter[CutCause] = Counter()
 
     def names_may_be_taken(self) -> None:
         """A topic was made again: up to now's directory, names may be in use."""
@@ -53,7 +54,7 @@ class Sealer:
             upload.add_part(target.writer.take(), whole)
         partition.open, partition.next_start = None, target.end
         partition.sealed.append(sealed)
-        self.cuts[cause] += 1
+        PROCESS_METERS.add(DUMP_CUTS, 1, (self._inc.context.task.id, cause.value))
         self._inc.crew.spawn(self._prepare(partition, sealed), f"prepare {partition.tp}")
 
     def rewind(self, partition: Partition) -> None:

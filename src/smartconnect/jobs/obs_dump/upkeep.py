@@ -16,6 +16,7 @@ from smartconnect.jobs.obs_dump.entries import Entry, Promise, encode
 from smartconnect.jobs.obs_dump.environment import WorkerResources
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition, group_name
 from smartconnect.jobs.obs_dump.janitor import Janitor
+from smartconnect.jobs.obs_dump.later_runs import runs_in_kafka
 from smartconnect.jobs.obs_dump.roster import Known, Roster
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.groups import OffsetCommit, delete_groups
@@ -43,6 +44,7 @@ async def clean_unit(context: UnitContext, spec: ObsDumpSpec, resources: WorkerR
         await close_earlier_runs(inc, committer)
         named = {tp: position for tp, position in positions.items() if position.promise is not None}
         give_up(inc, context.task.run, await finish_entries(inc, context.task.run, named))
+        await _finish_later_runs(inc)
         roster = Roster(inc, Known(positions, {}, {}))
         await Janitor(inc, roster, committer).sweep()
 
@@ -51,7 +53,17 @@ async def clean_task(cluster: Cluster, task: Task, units: Sequence[UnitName]) ->
     """Groups of all runs are removed, after every unit id was fenced once more: nobody can write to them again."""
     for unit in units:
         await TransactionalId(cluster, transactional_id(task.id, unit)).initialise()
-    await delete_groups(cluster, [group_name(task.id, run) for run in range(1, task.run + 1)])
+    runs = {*range(1, task.run + 1), *await runs_in_kafka(cluster, task.id)}
+    await delete_groups(cluster, [group_name(task.id, run) for run in sorted(runs)])
+
+
+async def _finish_later_runs(inc: Incarnation) -> None:
+    """Of runs that the registry has forgotten; their groups go with the others."""
+    for run in await runs_in_kafka(inc.cluster, inc.context.task.id):
+        if run > inc.context.task.run:
+            positions = await inc.read_positions(run)
+            named = {tp: position for tp, position in positions.items() if position.promise is not None}
+            give_up(inc, run, await finish_entries(inc, run, named))
 
 
 def _kept(position: ReadPosition, lost: tuple[Entry, ...]) -> OffsetCommit:

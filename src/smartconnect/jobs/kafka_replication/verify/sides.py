@@ -3,7 +3,7 @@ comparison impossible."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -30,14 +30,13 @@ _LAST_OFFSET: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One direction of the task with clients for both ends. `starts`: where this run began, by (topic, partition), as far as known."""
+    """One direction of the task with clients for both ends."""
 
     task: Task
     spec: ReplicationSpec
     direction: Direction
     source: Cluster
     target: Cluster
-    starts: Mapping[tuple[str, int], int]
 
 
 class Copied(NamedTuple):
@@ -107,10 +106,6 @@ class Sides:
         plan = DigestPlan(0, _LAST_OFFSET, append_time_is_create_time=False)
         return PartitionLog(self._target, link.target, plan, keep)
 
-    def started(self, tp: TopicPartition) -> int | None:
-        """Where this run began to read the partition."""
-        return self._way.starts.get((tp.topic, tp.partition))
-
     async def stretches(self, copied: Copied, source: PartitionLog, target: PartitionLog) -> tuple[Stretch, Stretch]:
         """What there is to compare on both sides. Gone."""
         link, position = copied
@@ -125,7 +120,7 @@ class Sides:
             what = f"{link.target} ends at {target_end}, before offset {position.next_target} that we had reached: its end is lost"
             raise Gone(FindingKind.DIFFERS, what)
         end = position.next_source
-        begins = min(max(self.started(link.source) or 0, start), end)
+        begins = min(max(position.start or 0, start), end)
         reached = max(position.next_target, target_start)
         return Stretch(source, begins, end, start), Stretch(target, target_start, reached, target_start)
 

@@ -82,7 +82,7 @@ class Verifier:
         try:
             ours, theirs = await sides.stretches(copied, source, target)
             found = await begin(ours, theirs, first_run=self._way.task.run == 1, last=last)
-            started = sides.started(link.source)
+            started = copied.position.start
             expired = found.expired or (last is None and started is not None and started < min(ours.log_start, ours.end))
             if expired:
                 what = f"expired before source offset {found.source} / target offset {found.target}"

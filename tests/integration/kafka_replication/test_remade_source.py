@@ -1,0 +1,67 @@
+"""A source topic that is deleted and made again between two looks is copied from its beginning, however many records it has by then
+(kafka-replication.md §5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from smartconnect.sandbox.kafka import KafkaCluster
+from tests.integration.kafka_replication.pair import CONTINUE, STOP, Pair, create_when_gone
+from tests.integration.kafka_replication.stories import blocked, contents, eventually_holds
+from tests.support.kafka_api import ApiKey
+from tests.support.kafka_proxy import KafkaProxy
+from tests.support.records import RecordWriter
+from tests.support.replication_unit import caught_up
+from tests.support.services import Names
+from tests.support.topics import delete_topics
+
+NO_LOOK_S = 120.0
+
+
+@pytest.fixture
+async def pair(kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names) -> Pair:
+    """Read from the Kafka before which there can be a proxy."""
+    return await Pair.made(peer_kafka, kafka, names.topic("orders"))
+
+
+async def made_again_unseen(pair: Pair, proxy: KafkaProxy, count: int) -> None:
+    """The unit hears that its topic is gone, and asks where it is now; when it is answered there is another one."""
+    questions = proxy.hold_request(ApiKey.METADATA, count=None)
+    await delete_topics(pair.source.servers, [pair.topic])
+    await questions.reached()
+    await create_when_gone(pair.source.servers, pair.topic)
+    await RecordWriter(pair.source.servers, pair.topic, 2).write(count)
+    questions.release()
+
+
+@pytest.mark.parametrize("count", [30, 300], ids=["shorter", "longer"])
+async def test_a_topic_made_again_between_two_looks_is_copied_from_its_beginning(
+    pair: Pair, proxied_kafka: KafkaProxy, count: int
+) -> None:
+    unit = pair.unit(replace(CONTINUE, refresh_interval_s=NO_LOOK_S), reads=proxied_kafka.bootstrap_servers)
+    await pair.writer.write(100)
+    async with unit.running() as runner:
+        await caught_up(runner)
+        first = [await contents(pair.target, number) for number in (0, 1)]
+        await made_again_unseen(pair, proxied_kafka, count)
+        for number in (0, 1):
+            await eventually_holds(pair.target, [*first[number], *await contents(pair.source, number)], number)
+        assert unit.ledger.codes == ["topic_recreated"] * 2
+        await caught_up(runner)
+    for number in (0, 1):
+        assert await contents(pair.target, number) == [*first[number], *await contents(pair.source, number)]
+
+
+async def test_a_topic_made_again_between_two_looks_stops_where_it_shall(pair: Pair, proxied_kafka: KafkaProxy) -> None:
+    unit = pair.unit(replace(STOP, refresh_interval_s=NO_LOOK_S), reads=proxied_kafka.bootstrap_servers)
+    await pair.writer.write(100)
+    async with unit.running() as runner:
+        await caught_up(runner)
+        first = await contents(pair.target)
+        await made_again_unseen(pair, proxied_kafka, 300)
+        for number in (0, 1):
+            row = await blocked(runner, pair.topic, "gap", number)
+            assert row.reason is not None and "made again on the source" in row.reason.message
+        assert await contents(pair.target) == first
