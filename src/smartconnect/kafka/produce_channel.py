@@ -28,6 +28,10 @@ from smartconnect.kafka.produce_codec import Buffer, ProduceAnswer, ProduceRefus
 from smartconnect.kafka.types import TopicPartition
 
 
+def _untold(seconds: float) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(slots=True, eq=False)
 class OutgoingBatch:
     """One whole batch, header patched, as a view of single bytes. Callers who want to know more of it in its outcome extend it."""
@@ -51,12 +55,13 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProduceOptions:
-    """`transactional_id` is that of the open transaction, None outside of one."""
+    """`transactional_id` is that of the open transaction, None outside of one. `took` is told how many seconds each request took."""
 
     transactional_id: str | None = None
     timeout_ms: int = 30_000
     most_request_bytes: int = 8 << 20
     most_in_flight: int = 5
+    took: Callable[[float], None] = _untold
 
 
 class _Queue:
@@ -83,6 +88,7 @@ class _Asked(NamedTuple):
     version: int
     answer: Awaitable[memoryview]
     taken: list[_Taken]
+    since: float
 
 
 class ProduceChannel:
@@ -190,7 +196,7 @@ class ProduceChannel:
         except ConnectionLost as error:
             self._settle(taken, _NOTHING, error)
             return
-        self._answers.put_nowait(_Asked(connection, version, answer, taken))
+        self._answers.put_nowait(_Asked(connection, version, answer, taken, self._cluster.clock()))
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -218,7 +224,7 @@ class ProduceChannel:
     async def _settle_in_order(self) -> None:
         """A connection answers in order, and so must we tell it: a task for each answer could run before its elder."""
         while True:
-            connection, version, answer, taken = await self._answers.get()
+            connection, version, answer, taken, since = await self._answers.get()
             try:
                 answers = decode_produce(version, await answer)
             except (ConnectionLost, MalformedData) as error:
@@ -226,6 +232,7 @@ class ProduceChannel:
                 self._settle(taken, _NOTHING, error)
                 continue
             connection.throttle(answers.throttle_ms / 1000)
+            self._options.took(self._cluster.clock() - since)
             self._settle(taken, answers)
 
     def _settle(self, taken: list[_Taken], answer: ProduceAnswer, lost: SmartConnectError | None = None) -> None:

@@ -101,6 +101,30 @@ DUMP_PUBLISH: Final = Metric(
     ("task",),
     SHORT_TIMES,
 )
+REPLICATION_LATENCY: Final = Metric(
+    "smartconnect_replication_latency_seconds",
+    "histogram",
+    "From a record's timestamp until readers of the target see it; of one batch at a time.",
+    ("task",),
+    SHORT_TIMES,
+)
+REPLICATION_TRANSIT: Final = Metric(
+    "smartconnect_replication_transit_seconds",
+    "histogram",
+    "From receiving a record until readers of the target see it; of the same batches.",
+    ("task",),
+    SHORT_TIMES,
+)
+REPLICATION_COMMIT: Final = Metric(
+    "smartconnect_replication_commit_seconds",
+    "histogram",
+    "From the last acknowledgement of a transaction to the end of its commit, positions included.",
+    ("task",),
+    SHORT_TIMES,
+)
+REPLICATION_ACK: Final = Metric(
+    "smartconnect_replication_ack_seconds", "histogram", "From sending a request to its acknowledgement.", ("task",), SHORT_TIMES
+)
 STORE_REQUESTS: Final = Metric(
     "smartconnect_store_requests_total",
     "counter",
@@ -108,7 +132,16 @@ STORE_REQUESTS: Final = Metric(
     ("task", "operation", "outcome"),
 )
 
-OF_A_TASK: Final = (DUMP_CUTS, DUMP_COMMIT, DUMP_PUBLISH, STORE_REQUESTS)
+OF_A_TASK: Final = (
+    DUMP_CUTS,
+    DUMP_COMMIT,
+    DUMP_PUBLISH,
+    STORE_REQUESTS,
+    REPLICATION_LATENCY,
+    REPLICATION_TRANSIT,
+    REPLICATION_COMMIT,
+    REPLICATION_ACK,
+)
 """Measured by jobs for all units of a task that run in the process together; they go with the last of them."""
 
 OF_A_UNIT: Final = (UNIT_COUNTER, UNIT_LAG_RECORDS, UNIT_LAG_SECONDS, DUMP_PENDING, DUMP_OLDEST)

@@ -9,6 +9,7 @@ import pytest
 
 from smartconnect.sandbox.kafka import KafkaCluster
 from tests.integration.kafka_replication.stories import delete_records
+from tests.support.metrics import gone, metrics
 from tests.support.mirror import Side, assert_mirrored, eventually_mirrored
 from tests.support.records import RecordWriter, read_topic
 from tests.support.replication import Replication, create_replication
@@ -91,6 +92,26 @@ async def test_more_and_fewer_units_while_records_come(
     await task.caught_up(offsets=2 * 1200)
     await assert_mirrored(Side(peer_kafka.bootstrap_servers, topic), Side(kafka.bootstrap_servers, topic))
     await task.delete()
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_metrics_tell_how_long_records_are_on_their_way(
+    service: Service, peer_kafka: KafkaCluster, names: Names, delivery: str
+) -> None:
+    topic = names.topic("orders")
+    await written(peer_kafka, topic)
+    task = await create_replication(service, f"life-metrics-{delivery}", topics=topic, options={"delivery": delivery})
+    await task.caught_up()
+
+    async def shown() -> bool:
+        values = await metrics(service, task.id)
+        names = [f"smartconnect_replication_{what}_seconds" for what in ("latency", "transit", "commit", "ack")]
+        counted = all(values[f"{name}_count",] >= 1 and 0 < values[f"{name}_sum",] < 600 for name in names)
+        return counted and values["smartconnect_unit_counter_total", "records_out"] == 600
+
+    await eventually(shown, 30, what="the times of a replication")
+    await task.delete()
+    await eventually(lambda: gone(service, task.id), 60, what="nothing is told of the deleted task")
 
 
 async def test_a_restart_copies_again_and_another_name_needs_one(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from smartconnect.domain.errors import Fatal, Fenced
 from smartconnect.domain.kafka_replication_spec import Delivery, ReplicationOptions
 from smartconnect.engine.unit import StopSignal
 from smartconnect.sandbox.kafka import KafkaCluster
@@ -66,3 +69,22 @@ async def test_at_least_once_copies_without_transactions(kafka: KafkaCluster, pe
         await caught_up(runner)
         await assert_mirrored(Side(servers, topic), Side(kafka.bootstrap_servers, topic))
         assert runner.progress().counters["records_out"] == 0
+
+
+async def test_a_later_run_on_the_target_is_never_overwritten(kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names) -> None:
+    """The registry was restored from a backup: it knows run 1, the target holds positions of run 2."""
+    topic, servers = names.topic("orders"), peer_kafka.bootstrap_servers
+    await create_topic(servers, topic)
+    await RecordWriter(servers, topic).write(100)
+    unit = UnitUnderTest(kafka.bootstrap_servers, spec_of(servers, [topic]), run_number=2)
+    async with unit.running() as runner:
+        await caught_up(runner)
+    unit.run_number = 1
+    unit.ledger.reported = {}
+    with pytest.raises(Fatal, match="run 2, the registry knows run 1"):
+        await unit.runner().run(StopSignal())
+    assert unit.ledger.later_run == 2, "a restart begins above it"
+    unit.ledger.ours = False
+    with pytest.raises(Fenced):
+        await unit.runner().run(StopSignal())
+    await assert_mirrored(Side(servers, topic), Side(kafka.bootstrap_servers, topic))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
-
 from smartconnect.sandbox.kafka import KafkaCluster
 from tests.conftest import MakeTopic
 from tests.integration.obs_dump.stories import delivered
+from tests.support.metrics import Values, gone, metrics
 from tests.support.records import RecordWriter
 from tests.support.service import Service
 from tests.support.waiting import eventually
-
-Values = Counter[tuple[str, ...]]
 
 
 async def test_every_metric_of_the_dump_is_shown_and_goes_with_the_task(
@@ -48,23 +42,3 @@ async def test_every_metric_of_the_dump_is_shown_and_goes_with_the_task(
 
     await dump.delete()
     await eventually(lambda: gone(service, dump.id), 60, what="nothing is told of the deleted dump")
-
-
-async def metrics(service: Service, task: str) -> Values:
-    """Sums over processes and units, of this task and of no task: name and the other labels → value."""
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{service.port}/metrics") as answer:
-        text = await answer.text()
-    found: Values = Counter()
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels = dict(sample.labels)
-            if labels.pop("task", task) == task:
-                rest = [value for name, value in labels.items() if name not in ("process", "unit")]
-                found[sample.name, *rest] += sample.value
-    return found
-
-
-async def gone(service: Service, task: str) -> bool:
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{service.port}/metrics") as answer:
-        lines = [line for line in (await answer.text()).splitlines() if task in line]
-    return all(line.startswith(("smartconnect_incarnations_total", "smartconnect_unit_errors_total")) for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
@@ -43,6 +44,8 @@ class Answering:
 
 class OneBroker:
     """A cluster with that connection."""
+
+    clock = staticmethod(time.monotonic)
 
     def __init__(self, connection: Answering) -> None:
         self._connection = connection

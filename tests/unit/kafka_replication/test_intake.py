@@ -71,7 +71,8 @@ class Bench:
         )
         room: Any = EnoughRoom()
         outbox: Any = self.outbox
-        self.intake = Intake(inc, outbox, NoLoops(), room)
+        freshness: Any = SimpleNamespace(received=lambda partition, until, timestamp_ms: None)
+        self.intake = Intake(inc, outbox, NoLoops(), room, freshness)
 
     async def take(self, records: bytes | bytearray) -> None:
         view = memoryview(bytearray(records))

@@ -21,6 +21,8 @@ from smartconnect.jobs.kafka_replication.partition import Lane, Partition
 from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
 from smartconnect.jobs.kafka_replication.position_writer import PositionWriter, admit_positions
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.telemetry.meters import PROCESS_METERS
+from smartconnect.telemetry.names import REPLICATION_COMMIT
 
 _MOST_BYTES = 64 << 20
 _LIGHT_BYTES = 512 << 10
@@ -135,12 +137,14 @@ class Committer:
         """Positions of what has moved, and the end."""
         moved = {partition: self._position_of(partition) for partition in self._touched if self._may_commit(partition)}
         outbox = self._outbox
+        began = self._clock.monotonic()
         if moved:
             await self._write(moved)
         if outbox.admitted or moved or self._guard.is_open:
-            began = self._clock.monotonic()
+            ending = self._clock.monotonic()
             await self._guard.finish()
-            self._pace.committed(began, markers=len(outbox.admitted) + 1)
+            self._pace.committed(ending, markers=len(outbox.admitted) + 1)
+            PROCESS_METERS.observe(REPLICATION_COMMIT, self._clock.monotonic() - began, (self._inc.context.task.id,))
         outbox.begin_anew(stay_admitted=not self._transactional)
         for partition, stored in moved.items():
             if partition.acked == stored.next_source:

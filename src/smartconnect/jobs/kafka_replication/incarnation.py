@@ -76,8 +76,7 @@ class Incarnation:
         older = await ledger.older_plans()
         for unit in (unit for plan in older for unit in plan.units if unit.prefix == context.unit.prefix):
             await self.guard.fence(transactional_id(context.task.id, unit))
-        if not await ledger.still_ours():
-            raise Fenced(f"unit {context.unit} of task {context.task.name} has a newer owner, run or plan")
+        await self._ensure_ours()
         if older:
             await ledger.record_fenced([plan.plan for plan in older])
         same = await self._same_cluster()
@@ -86,12 +85,18 @@ class Incarnation:
         self.origin = OriginWriter(self.target, origin, self.clock.now_ms)
         found = await self.positions.read(self.is_ours)
         if found.newest_run > context.task.run:
+            await self._ensure_ours()  # a restart may have begun that run just now
+            await ledger.note_later_run(found.newest_run)
             raise Fatal(
                 f"the target holds positions of run {found.newest_run}, the registry knows run {context.task.run}: it was restored from "
                 "a backup; restart the task to begin a run above it",
                 code="later_run_found",
             )
         return found
+
+    async def _ensure_ours(self) -> None:
+        if not await self.context.ledger.still_ours():
+            raise Fenced(f"unit {self.context.unit} of task {self.context.task.name} has a newer owner, run or plan")
 
     async def _same_cluster(self) -> bool:
         source, target = await self.source.metadata([]), await self.target.metadata([])

@@ -9,6 +9,7 @@ from collections import Counter
 from functools import partial
 from typing import Final
 
+from smartconnect.jobs.kafka_replication.freshness import Freshness
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.loops import Loops
 from smartconnect.jobs.kafka_replication.outbox import Outbox
@@ -30,8 +31,8 @@ class Damaged(Exception):
 class Intake:
     """One incarnation's."""
 
-    def __init__(self, inc: Incarnation, outbox: Outbox, loops: Loops, room: Room) -> None:
-        self._inc, self._outbox, self._loops, self._room = inc, outbox, loops, room
+    def __init__(self, inc: Incarnation, outbox: Outbox, loops: Loops, room: Room, freshness: Freshness) -> None:
+        self._inc, self._outbox, self._loops, self._room, self._freshness = inc, outbox, loops, room, freshness
         spec = inc.spec
         self._rules = Rules(
             codec=None if spec.compression is None else Codec[spec.compression.upper()],
@@ -107,7 +108,7 @@ class Intake:
             )
             for row, base in zip(rows, sequences, strict=True)
         ]
-        self._launch(partition, flights)
+        self._launch(partition, flights, rows[0].max_timestamp)
         self._inc.counters["batches_passed"] += len(rows)
 
     async def _recode(self, partition: Partition, group: Group, records: memoryview) -> None:
@@ -118,7 +119,8 @@ class Intake:
             recoded = await self._recoding.recode(partition, group, records, self._room.of(partition.link.target.topic))
             if partition.rewinds != rewinds:
                 return
-            self._launch(partition, [self._anew(partition, batch, group) for batch in recoded.batches])
+            flights = [self._anew(partition, batch, group) for batch in recoded.batches]
+            self._launch(partition, flights, group.rows[0].max_timestamp)
             partition.skip_to(recoded.next_offset)
             self._inc.counters["records_skipped"] += recoded.looped + recoded.far + recoded.skipped
             if recoded.next_offset >= group.next_offset:
@@ -147,9 +149,11 @@ class Intake:
             leader_epoch=group.rows[-1].leader_epoch,
         )
 
-    def _launch(self, partition: Partition, flights: list[Flight]) -> None:
+    def _launch(self, partition: Partition, flights: list[Flight], timestamp_ms: int) -> None:
+        """`timestamp_ms`: of the first of them."""
         if not flights:
             return
+        self._freshness.received(partition, flights[0].next, timestamp_ms)
         nbytes = sum([flight.nbytes for flight in flights])
         partition.flights.extend(flights)
         partition.nbytes_in_air += nbytes

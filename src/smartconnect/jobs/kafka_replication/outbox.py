@@ -22,6 +22,8 @@ from smartconnect.kafka.errors import BrokerRefused, ConnectionLost
 from smartconnect.kafka.produce_channel import Outcome, OutgoingBatch, ProduceChannel, ProduceOptions
 from smartconnect.kafka.produce_codec import ProduceRefusal
 from smartconnect.kafka.types import TopicPartition
+from smartconnect.telemetry.meters import PROCESS_METERS
+from smartconnect.telemetry.names import REPLICATION_ACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,11 @@ class Outbox:
 
     def __init__(self, inc: Incarnation, events: OutboxEvents) -> None:
         self._cluster, self._crew = inc.target, inc.crew
-        self._options = ProduceOptions(transactional_id=inc.guard.transactional_id)
+        labels = (inc.context.task.id,)
+        self._options = ProduceOptions(
+            transactional_id=inc.guard.transactional_id,
+            took=lambda seconds: PROCESS_METERS.observe(REPLICATION_ACK, seconds, labels),
+        )
         self._connections = 1 if inc.guard.transactional_id else inc.spec.options.produce_connections
         self._events = events
         self._channels: dict[tuple[int, int], ProduceChannel] = {}

@@ -18,6 +18,7 @@ from smartconnect.domain.progress import Progress
 from smartconnect.engine.unit import StopSignal, UnitContext
 from smartconnect.jobs.kafka_replication.committer import Committer
 from smartconnect.jobs.kafka_replication.environment import WorkerResources
+from smartconnect.jobs.kafka_replication.freshness import Freshness
 from smartconnect.jobs.kafka_replication.gaps import Gaps
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.intake import Damaged, Intake
@@ -75,6 +76,7 @@ class MovingUnit:
 
     def __init__(self, inc: Incarnation, known: Known, meter: Meter) -> None:
         self._inc, self._meter = inc, meter
+        self._hidden = inc.guard.transactional_id is not None
         self._roster = Roster(inc, known)
         self._fetcher = Fetcher(inc.source, _FETCH, inc.memory)
         self._outbox = Outbox(inc, OutboxEvents(self._acked, self._refused, self._uncertain))
@@ -83,7 +85,8 @@ class MovingUnit:
         self._view = TopicView(inc.source, inc.target, inc.naming, options)
         self._keeper = TopicKeeper(inc, self._view, options.mark)
         self._room = Room(inc.target, self._view)
-        self._intake = Intake(inc, self._outbox, loops_for(inc), self._room)
+        self._freshness = Freshness(inc.context.task.id, inc.clock)
+        self._intake = Intake(inc, self._outbox, loops_for(inc), self._room, self._freshness)
         self._side_work = SideWork(inc, lambda: self._roster.partitions, known.positions, inc.resources.maps)
         self._gaps = Gaps(inc, self._roster, self._fetcher, self._committer.moved)
         self._refusals = Refusals(inc, self._gaps, self._view, self._room)
@@ -231,11 +234,14 @@ class MovingUnit:
             self._meter.records_out += flight.count
             self._meter.bytes_out += flight.nbytes
             self._committer.moved(partition, flight.count)
+            if not self._hidden:
+                self._freshness.visible(partition, partition.acked)
 
     def _committed(self, partition: Partition, stored: StoredPosition) -> None:
         partition.stored = stored
         if stored.source_topic_id == partition.link.source_topic_id:  # it may have jumped meanwhile: to another topic, or back
             partition.position = min(stored.next_source, partition.acked)
+        self._freshness.visible(partition, stored.next_source)
         partition.landed_committed = partition.landed_before
         partition.ends.durable(partition.reached)
         context = self._inc.context
