@@ -138,7 +138,7 @@ def _parse() -> Options:
     parser.add_argument("--peer-exactly-once", action="store_true", help="MirrorMaker 2 wherever we are")
     parser.add_argument("--before-compression", action="store_true", help="batches have their size before compression, not stored")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="of our service (default: as it would)")
-    parser.add_argument("--tasks", type=int, default=2, help="task_num of our tasks")
+    parser.add_argument("--tasks", type=int, default=1, help="task_num of our tasks: fewer units make fuller requests")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement of latency, wide, idle")
     parser.add_argument("--partitions", type=int, default=5000, help="of wide and idle")
     given = parser.parse_args()

@@ -39,6 +39,18 @@ def is_running(process: ProcessIdentity) -> bool:
     return _start_time(process.pid) == process.started
 
 
+def stands_still(pid: int) -> bool:
+    """Whether every thread of a process is stopped (SIGSTOP works in each of them for itself), or it has ended."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            stat = thread.read_text()
+        except OSError:
+            continue  # ended meanwhile
+        if stat.rpartition(")")[2].split()[0] not in "TtZX":
+            return False
+    return True
+
+
 async def end(process: ProcessIdentity, deadline_s: float = 30.0) -> None:
     """SIGTERM (after SIGCONT), SIGKILL after the deadline; returns when it is gone. Fine if it is gone already."""
     for number in (signal.SIGCONT, signal.SIGTERM):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from smartconnect.domain.errors import SandboxFailed
+from smartconnect.sandbox.pids import stands_still
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.03
@@ -111,8 +112,14 @@ class ServerProcess:
             await self.kill()
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers, as on a machine that swaps."""
+        """SIGSTOP: connections stay open and nothing answers, as on a machine that swaps. Returns when every thread stands still: one that
+        is in the middle of an answer gives it first."""
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + _KILL_DEADLINE_S
+        while self.alive and self._pid is not None and not stands_still(self._pid):
+            if time.monotonic() > deadline:
+                raise SandboxFailed(f"{self.command.name} (process {self._pid}) does not stop on SIGSTOP.")
+            time.sleep(_POLL_S / 30)
 
     def thaw(self) -> None:
         """SIGCONT."""
