@@ -10,7 +10,8 @@ from typing import Final
 
 from bench.common.data import make_topics
 from bench.common.resting import Rest, rest
-from bench.common.sending import Sender, sending
+from bench.common.sending import sending
+from bench.common.trickle import Trickle
 from bench.kafka_replication.job import target_topic
 from bench.kafka_replication.ours import NAME, Size, served
 from bench.kafka_replication.stage import Stage
@@ -18,12 +19,8 @@ from bench.kafka_replication.tail import Tail
 from smartconnect.domain.errors import SandboxFailed
 from smartconnect.kafka.admin import NewTopic
 from smartconnect.kafka.types import TopicPartition
-from smartconnect.kernels.encode import Frame, Record, batch
 
 TOPICS: Final = 10
-_TICKS: Final = 20
-"""Of a second; in each a share of the partitions gets its record."""
-_VALUE: Final = b"x" * 100
 _START_WITHIN_S: Final = 300.0
 _SETTLE_S: Final = 30.0
 
@@ -48,7 +45,7 @@ async def measure(stage: Stage, size: Size, partitions: int, seconds: float) -> 
     tail = Tail(stage.target.folder / "node-1" / "data", {target_topic(NAME, name): each for name in names})
     async with served(stage, size.workers) as us, sending(stage.reads, tps[0]) as sender:
         await us.create("wide", ",".join(names), task_num=size.tasks)
-        load = _Load(sender, tps)
+        load = Trickle(sender, tps)
         writing = asyncio.create_task(load.run())
         try:
             await _flowing(tail, load, len(tps))
@@ -64,32 +61,10 @@ async def measure(stage: Stage, size: Size, partitions: int, seconds: float) -> 
     return Wide(measured, sent - before[0], visible - before[1], tail.markers - before[3], max(0, sent - visible))
 
 
-async def _flowing(tail: Tail, load: _Load, partitions: int) -> None:
+async def _flowing(tail: Tail, load: Trickle, partitions: int) -> None:
     """Until what was sent is visible but for a few seconds' worth."""
     deadline = time.monotonic() + _START_WITHIN_S
     while (visible := await asyncio.to_thread(tail.visible)) == 0 or load.sent - visible > 5 * partitions:
         if time.monotonic() > deadline:
             raise SandboxFailed(f"{visible} of {load.sent} records are on the target after {_START_WITHIN_S:.0f} s")
         await asyncio.sleep(1)
-
-
-class _Load:
-    """One record for each partition each second, spread over the second; what could not be sent in time is left out, not made up for."""
-
-    def __init__(self, sender: Sender, tps: list[TopicPartition]) -> None:
-        self._sender = sender
-        share = -(-len(tps) // _TICKS)
-        self._shares = [tps[at : at + share] for at in range(0, len(tps), share)]
-        self.sent = 0
-
-    async def run(self) -> None:
-        tick, began = 0, time.monotonic()
-        while True:
-            tps = self._shares[tick % len(self._shares)]
-            blob = batch([Record(0, _VALUE, timestamp=time.time_ns() // 1_000_000)], Frame())
-            for tp in tps:
-                self._sender.put(tp, blob)
-            self.sent += len(tps)
-            await self._sender.until(2 * len(tps))
-            tick += 1
-            await asyncio.sleep(max(0.0, began + tick / len(self._shares) - time.monotonic()))

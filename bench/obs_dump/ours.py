@@ -68,5 +68,7 @@ def body(stage: Stage, bucket: str, topic: str, **sink: object) -> dict[str, obj
 async def serve(stage: Stage, folder: Path, workers: int) -> AsyncIterator[Service]:
     """The service with the stage's broker and store."""
     store = f'[obs]\nendpoint = "{stage.s3.endpoint}"\nregion = "{stage.s3.region}"\n'
+    if stage.s3.options.scheme == "https":
+        store += f'ca_file = "{stage.s3.ca_file}"\n'
     async with service.serve(folder, [Instance("bench", stage.kafka.bootstrap_servers)], workers, store) as running:
         yield running

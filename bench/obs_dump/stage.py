@@ -38,10 +38,11 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def set_up() -> AsyncIterator[Stage]:
-    """Start everything. Raises SandboxFailed."""
+async def set_up(*, https: bool = False) -> AsyncIterator[Stage]:
+    """Start everything. `https`: the store speaks nothing else. Raises SandboxFailed."""
     async with run_folder("bench", None) as folder:
-        kafka, s3 = KafkaCluster(KafkaOptions(jvm=BENCHMARK_JVM), folder / "kafka"), S3Server(S3Options(), folder / "s3")
+        kafka = KafkaCluster(KafkaOptions(jvm=BENCHMARK_JVM), folder / "kafka")
+        s3 = S3Server(S3Options(scheme="https" if https else "http"), folder / "s3")
         try:
             await together(kafka.start(), s3.start())
             async with Cluster(kafka.bootstrap_servers, KafkaSecurity(), client_id="bench") as cluster:
