@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,6 +56,15 @@ def s3_client(server: S3Server, account: Account | None = None, endpoint: str | 
 async def read_objects(server: S3Server, bucket: str, prefix: str = "") -> list[StoredObject]:
     """All visible objects under the prefix, in the order of their keys."""
     return await asyncio.to_thread(_read_objects, server, bucket, prefix)
+
+
+def count_visible(server: S3Server, bucket: str) -> int:
+    """How many objects there are, from the server's own folder; cheap enough to be asked all the time."""
+    found = 0
+    for _, folders, files in os.walk(server.buckets / bucket):
+        folders[:] = [folder for folder in folders if not folder.startswith(".")]  # parts of unfinished uploads
+        found += len(files)
+    return found
 
 
 async def count_bucket(

@@ -22,7 +22,8 @@ _AHEAD = 8
 
 
 class Load:
-    """A burst is one object's records and two small transactions for each partition. `visible` tells how many objects there are."""
+    """A burst is one object's records and two small transactions for each partition. `visible` tells how many objects there are: all of
+    them, also those of which nobody alive knows, else the load stops once enough answers were lost."""
 
     def __init__(self, writer: RecordWriter, servers: str, partitions: int, of_object: int, visible: Callable[[], int]) -> None:
         self.writer = writer

@@ -20,7 +20,7 @@ from tests.integration.chaos.field import Field
 from tests.integration.chaos.load import Load
 from tests.integration.chaos.rows import StepTail
 from tests.model.replay import replay_files
-from tests.support.bucket import count_bucket, left_uploads
+from tests.support.bucket import count_bucket, count_visible, left_uploads
 from tests.support.kafka_proxy import kafka_proxy
 from tests.support.records import RecordWriter, WriterOptions
 from tests.support.s3_proxy import s3_proxy
@@ -74,7 +74,7 @@ async def _field(stage: Stage) -> AsyncIterator[Field]:
         )
         async with running_service(stage.folder, options) as service:
             tail = StepTail(service.step_log)
-            load = Load(writer, servers, PARTITIONS, _FLUSH_SIZE, visible=lambda: tail.follow().completed.total())
+            load = Load(writer, servers, PARTITIONS, _FLUSH_SIZE, visible=lambda: count_visible(stage.s3, stage.bucket))
             field = Field(service, kafka, store, tail, load, Random(stage.seed))
             try:
                 yield field
