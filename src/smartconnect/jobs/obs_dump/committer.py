@@ -174,6 +174,8 @@ class Committer:
         for due in dues.values():
             partition = due.partition
             partition.in_transaction = False
+            if partition.remade_as is not None and partition.position is None:
+                partition.topic_id, partition.remade_as, partition.told = partition.remade_as, None, False
             partition.position, partition.position_epoch = due.offset, due.leader_epoch
             partition.position_start = due.next_start
             partition.committed_at, partition.recommit = now, False
@@ -187,7 +189,7 @@ class Committer:
         kept = list(due.kept)
         named = []
         for sealed in due.objects:
-            pending = PendingEntry(_entry_of(sealed), self._steps.run, sealed.upload, sealed.records)
+            pending = PendingEntry(_entry_of(sealed), self._steps.run, sealed.upload, sealed.records, partition.topic_id)
             named.append(pending)
             if sealed.replaces is not None:
                 partition.replacements.remove(sealed)
@@ -202,7 +204,7 @@ class Committer:
 def _freeze(partition: Partition) -> Due | None:
     """What of a partition can be committed now: prepared objects from the front, as many as the promise has room for; entries that are
     done are left out; without objects on their way, the position moves to where we have read."""
-    if partition.gone:
+    if partition.gone or partition.superseded:
         return None
     kept = tuple(pending for pending in partition.pending if not pending.done)
     objects = list(partition.replacements)

@@ -5,13 +5,16 @@ Each is an event and a mark in progress. `on_gap = "continue"` goes on at the fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from smartconnect.domain.policies import OnGap
 from smartconnect.domain.progress import Level
+from smartconnect.jobs.lag import EndsSeen
 from smartconnect.jobs.obs_dump.assembler import CutCause
 from smartconnect.jobs.obs_dump.committer import Committer
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.partition import Partition
-from smartconnect.jobs.obs_dump.roster import Roster
+from smartconnect.jobs.obs_dump.roster import Changes, Roster
 from smartconnect.jobs.obs_dump.sealing import Sealer
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher
@@ -21,10 +24,20 @@ _CRC_TRIES = 3
 
 
 class Gaps:
-    """Decides for one incarnation's partitions; called by its loop only."""
+    """Decides for one incarnation's partitions; called by its loop only. `changed` is given what a look has brought, for the loop's own
+    time: no partition is rewound while a transaction names it."""
 
-    def __init__(self, inc: Incarnation, roster: Roster, fetcher: Fetcher, sealer: Sealer, committer: Committer) -> None:
+    def __init__(
+        self,
+        inc: Incarnation,
+        roster: Roster,
+        fetcher: Fetcher,
+        sealer: Sealer,
+        committer: Committer,
+        changed: Callable[[Changes], None],
+    ) -> None:
         self._inc, self._roster, self._fetcher, self._sealer, self._committer = inc, roster, fetcher, sealer, committer
+        self._changed = changed
 
     async def handle(self, partition: Partition, fetched: FetchedPartition) -> None:
         """An error that Kafka answered for this partition."""
@@ -32,8 +45,11 @@ class Gaps:
         match fetched.error:
             case KafkaCode.OFFSET_OUT_OF_RANGE:
                 await self._out_of_range(partition, fetched)
+            case KafkaCode.INCONSISTENT_TOPIC_ID:
+                if not await self._went_or_came_again(partition):
+                    self._fetch_again(partition)
             case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
-                self.topic_gone(partition)
+                self._changed(Changes([], [], [partition]))
             case KafkaCode.TOPIC_AUTHORIZATION_FAILED:
                 self._block(partition, f"Kafka refuses to read {partition.tp}: grant READ on the topic", "permission_missing")
             case code:
@@ -45,8 +61,8 @@ class Gaps:
         self._inc.counters["damaged_batches"] += 1
         if partition.crc_failures >= _CRC_TRIES:
             self._block(partition, f"{partition.tp} cannot be read at offset {partition.read}: {damage}", "damaged_batch")
-        elif partition.fetching:
-            self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
+        else:
+            self._fetch_again(partition)
 
     def topic_gone(self, partition: Partition) -> None:
         """The topic was deleted: what was not yet committed is not delivered."""
@@ -71,9 +87,7 @@ class Gaps:
 
     async def _out_of_range(self, partition: Partition, fetched: FetchedPartition) -> None:
         position = partition.read
-        changes = await self._roster.look(max_age_s=0)
-        if partition in changes.recreated:
-            await self.topic_recreated(partition)
+        if await self._went_or_came_again(partition):
             return
         start, end = await self._bounds(partition)
         if fetched.diverged_at >= 0 and fetched.diverged_at < position:
@@ -83,7 +97,7 @@ class Gaps:
         elif position > end >= 0:
             target, why = end, f"the log of {partition.tp} ends at {end}, below our position {position}"
         else:
-            self._fetcher.seek(partition.tp, position, partition.leader_epoch)
+            self._fetch_again(partition)
             return
         if self._stops_at_gap(partition, why):
             return
@@ -91,15 +105,27 @@ class Gaps:
         self._jump(partition, target)
         self._note(partition, "gap", f"{why}; continued at {target}")
 
+    async def _went_or_came_again(self, partition: Partition) -> bool:
+        """Whether its topic is gone or another one by now; then, as all else that this look brings, that is seen to at once."""
+        changes = await self._roster.look(max_age_s=0)
+        self._changed(changes)
+        return partition.superseded or partition in changes.recreated or partition in changes.gone
+
+    def _fetch_again(self, partition: Partition) -> None:
+        if partition.fetching:
+            self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
+
     async def _bounds(self, partition: Partition) -> tuple[int, int]:
         starts = await list_offsets(self._inc.cluster, {partition.tp: EARLIEST}, READ_COMMITTED)
         ends = await list_offsets(self._inc.cluster, {partition.tp: LATEST}, READ_COMMITTED)
         return starts[partition.tp].offset, ends[partition.tp].offset
 
     async def _restart_at_earliest(self, partition: Partition) -> None:
-        found = await self._roster.earliest([partition.tp])
-        self._jump(partition, found.get(partition.tp, 0))
-        partition.position, partition.gone = None, False
+        offset = (await self._roster.earliest([partition.tp])).get(partition.tp, 0)
+        self._jump(partition, offset)
+        partition.position, partition.start_offset, partition.initial_end = None, offset, offset
+        partition.ends, partition.held_back = EndsSeen(), 0
+        partition.gone, partition.blocked, partition.expected = False, None, None
         self._committer.want(partition)
 
     def _jump(self, partition: Partition, offset: int) -> None:

@@ -62,12 +62,14 @@ class SealedObject:
 
 @dataclass(slots=True, eq=False)
 class PendingEntry:
-    """A prepared upload that the committed position names. `upload` and `records` are known if this incarnation made it."""
+    """A prepared upload that the committed position names. `upload` and `records` are known if this incarnation made it; `topic_id`: of
+    the topic that its records are from, None where nobody knows it."""
 
     entry: Entry
     run: int
     upload: ObjectUpload | None = None
     records: int = 0
+    topic_id: UUID | None = None
     done: bool = False
 
 
@@ -78,8 +80,9 @@ class Partition:
     `next_start` begins the range of the next object, so that ranges touch although offsets have holes; `position_start` is what that was
     when the position was committed. `replacements` are prepared uploads that redeliver lost ones. `ends`: where the source ended, and
     since when that is not durable. `expected`: what the position was, where it is not that any more and has to be set by hand. `recommit`:
-    commit even what has not changed. `gone`: its topic does not exist any more.
-    `blocked` stops this partition alone."""
+    commit even what has not changed. `gone`: its topic does not exist any more. `topic_id`: of the topic that the position is of;
+    `remade_as`: of another one that has its name now, until the start in that one is committed; it is fetched when the registry has been
+    `told`. `blocked` stops this partition alone."""
 
     tp: TopicPartition
     read: int
@@ -91,6 +94,8 @@ class Partition:
     selected: bool = True
     gone: bool = False
     topic_id: UUID | None = None
+    remade_as: UUID | None = None
+    told: bool = True
     start_offset: int | None = None
     initial_end: int | None = None
     expected: int | None = None
@@ -121,14 +126,21 @@ class Partition:
 
     @property
     def wants_fetch(self) -> bool:
-        return (
-            self.selected and self.blocked is None and not self.rewinding and all(p.done for p in self.pending if p.upload is None)
-        )
+        """What predecessors promised appears first, and what was promised of an earlier topic: names might meet."""
+        if not self.selected or self.blocked is not None or self.rewinding or not self.told:
+            return False
+        return all(p.done for p in self.pending if p.upload is None or p.topic_id != self.topic_id)
+
+    @property
+    def superseded(self) -> bool:
+        """Another topic has its name, and its start in that one is not decided: nothing of it is committed, a position of the old topic
+        would pass for one in the new."""
+        return self.remade_as is not None and self.position is not None
 
     @property
     def settled(self) -> bool:
         """Nothing is on its way: no open or sealed object, nothing pending, and the position is where we have read."""
-        if self.gone:
+        if self.gone or self.superseded:
             return True
         return self.open is None and not self.sealed and not self.pending and not self.in_transaction and self.position == self.read
 

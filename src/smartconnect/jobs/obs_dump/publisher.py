@@ -59,15 +59,18 @@ class Publisher:
     async def _finish(self, partition: Partition, pending: PendingEntry, parts: Sequence[Part] | None) -> Finished:
         """Ends only with an answer; a store that refuses this one key blocks the partition meanwhile."""
         rest, longest = _REST_S
+        ours: Reason | None = None
         while True:
             try:
                 finished = await self._inc.finisher.finish(pending.entry, pending.run, str(partition.tp), parts)
             except KeyRefused as refused:
-                partition.blocked = Reason(refused.code, str(refused), since=self._inc.clock.now_ms())
+                if partition.blocked is ours:  # what else blocks it stays
+                    partition.blocked = ours = Reason(refused.code, str(refused), since=self._inc.clock.now_ms())
                 await asyncio.sleep(rest)
                 rest = min(longest, rest * 2)
             else:
-                partition.blocked = None
+                if partition.blocked is ours:
+                    partition.blocked = None
                 return finished
 
     def _done(self, partition: Partition, pending: PendingEntry, *, visible: bool) -> None:
@@ -91,10 +94,8 @@ class Publisher:
             ledger.event(Level.ERROR, "lost_upload", f"{what}; its records are skipped")
             return True
         ledger.event(Level.WARNING, "lost_upload", f"{what}; its records are read and uploaded again")
-        replacement = await self._redelivery.prepare(partition, entry)
+        replacement = await self._redelivery.prepare(partition, pending)
         if replacement is None:
-            ledger.event(Level.ERROR, "gap", f"Kafka no longer has {partition.tp} [{entry.start}, {entry.end}) of a lost upload")
-            partition.gaps += 1
             self._inc.steps.note(Step.SKIP_LOST, partition=str(partition.tp), upload=entry.upload)
             return True
         partition.replacements.append(replacement)

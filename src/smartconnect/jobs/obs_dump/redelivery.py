@@ -9,26 +9,30 @@ from collections.abc import Iterator
 
 from smartconnect import kernels
 from smartconnect.domain.errors import Retryable
+from smartconnect.domain.progress import Level
 from smartconnect.jobs.obs_dump.entries import Entry
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
-from smartconnect.jobs.obs_dump.partition import Partition, SealedObject
+from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry, SealedObject
 from smartconnect.jobs.obs_dump.steps import Step
 from smartconnect.jobs.obs_dump.uploads import ObjectUpload, WishedName
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions
+from smartconnect.kafka.offsets import EARLIEST, READ_COMMITTED, list_offsets
+from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import BlockWriter, JoinPlan, Kind, Limits, Section
 
 _ANSWER_S = 30.0
 
 
 class RangeReader:
-    """Joins the records of exactly [start, end) of one partition into a writer."""
+    """Joins the records of exactly [start, end) of one partition into a writer. `missing`: what of the range Kafka does not have."""
 
     def __init__(self, plan: JoinPlan, writer: BlockWriter, start: int, end: int) -> None:
         self._plan, self._writer = plan, writer
         self._scratch = kernels.Scratch()
         self.position, self._end = start, end
         self.records = 0
+        self.missing: list[tuple[int, int]] = []
 
     def append(self, fetched: FetchedPartition) -> None:
         """Take in what belongs to the range; raises KernelError for damaged data."""
@@ -74,9 +78,9 @@ class Redelivery:
     def __init__(self, inc: Incarnation) -> None:
         self._inc = inc
 
-    async def prepare(self, partition: Partition, entry: Entry) -> SealedObject | None:
-        """The prepared replacement; None if Kafka has none of the range's records any more."""
-        inc = self._inc
+    async def prepare(self, partition: Partition, pending: PendingEntry) -> SealedObject | None:
+        """The prepared replacement; None if Kafka has none of the range's records any more. What it does not have is a gap."""
+        inc, entry = self._inc, pending.entry
         name = WishedName(
             entry.key,
             {"sc-task": inc.context.task.id, "sc-run": str(inc.context.task.run), "sc-start": str(entry.start)},
@@ -88,9 +92,10 @@ class Redelivery:
         reader = RangeReader(
             JoinPlan(spec.record_delimiter, spec.kv_delimiter if spec.store_keys else None), writer, entry.start, entry.end
         )
-        await self._read(partition, reader, entry, upload, writer)
+        await self._read(pending, reader, partition.tp, upload, writer)
         if writer.length:
             upload.add_part(writer.take())
+        self._tell_gaps(partition, reader.missing if reader.records else [(entry.start, entry.end)])
         if reader.records == 0:
             upload.forget()
             return None
@@ -109,11 +114,12 @@ class Redelivery:
         return sealed
 
     async def _read(
-        self, partition: Partition, reader: RangeReader, entry: Entry, upload: ObjectUpload, writer: BlockWriter
+        self, pending: PendingEntry, reader: RangeReader, tp: TopicPartition, upload: ObjectUpload, writer: BlockWriter
     ) -> None:
+        entry = pending.entry
         options = FetchOptions(max_bytes=1 << 20, partition_max_bytes=1 << 20, connections_per_leader=1)
         async with Fetcher(self._inc.cluster, options, self._inc.memory) as fetcher:
-            fetcher.assign(partition.tp, entry.start)
+            fetcher.assign(tp, entry.start, topic_id=pending.topic_id)
             while reader.position < entry.end:
                 frame = await fetcher.next(_ANSWER_S)
                 if frame is None:
@@ -122,17 +128,29 @@ class Redelivery:
                     for fetched in frame.partitions:
                         if fetched.error is None:
                             reader.append(fetched)
-                        elif not self._skip_gap(fetcher, reader, fetched, entry):
+                        elif not await self._skip_gap(fetcher, reader, fetched, entry):
+                            reader.missing.append((reader.position, entry.end))
                             return
                 finally:
                     frame.release()
                 if writer.length >= self._inc.spec.part_size:
                     upload.add_part(writer.take())
 
-    def _skip_gap(self, fetcher: Fetcher, reader: RangeReader, fetched: FetchedPartition, entry: Entry) -> bool:
+    async def _skip_gap(self, fetcher: Fetcher, reader: RangeReader, fetched: FetchedPartition, entry: Entry) -> bool:
         """Retention overtook the range: go on at the log's start, if that is still inside; False if nothing is left."""
-        if fetched.error is not KafkaCode.OFFSET_OUT_OF_RANGE or not reader.position < fetched.log_start_offset < entry.end:
+        if fetched.error is not KafkaCode.OFFSET_OUT_OF_RANGE:
             return False
-        reader.position = fetched.log_start_offset
-        fetcher.seek(fetched.tp, fetched.log_start_offset)
+        start = (await list_offsets(self._inc.cluster, {fetched.tp: EARLIEST}, READ_COMMITTED))[fetched.tp].offset
+        if not reader.position < start < entry.end:
+            return False
+        reader.missing.append((reader.position, start))
+        reader.position = start
+        fetcher.seek(fetched.tp, start)
         return True
+
+    def _tell_gaps(self, partition: Partition, missing: list[tuple[int, int]]) -> None:
+        for start, end in missing:
+            partition.gaps += 1
+            self._inc.counters["gaps"] += 1
+            what = f"Kafka no longer has {partition.tp} [{start}, {end}) of a lost upload"
+            self._inc.context.ledger.event(Level.ERROR, "gap", what)

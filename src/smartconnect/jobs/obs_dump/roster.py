@@ -46,6 +46,7 @@ class Roster:
         self._inc, self._known = inc, known
         self.partitions: dict[TopicPartition, Partition] = {}
         self._looked = False
+        self._replaced: set[UUID] = set()
         self._one_look = asyncio.Lock()
         for tp, position in known.positions.items():
             self.partitions[tp] = self._with_position(tp, position)
@@ -63,15 +64,19 @@ class Roster:
             partition = self.partitions.get(tp)
             if partition is None:
                 continue
-            if partition.topic_id is not None and topic_id is not None and partition.topic_id != topic_id:
+            if self._is_another(partition, topic_id):
+                self._replaced.update(other for other in (partition.topic_id, partition.remade_as) if other is not None)
+                partition.remade_as, partition.selected = topic_id, True
                 changes.recreated.append(partition)
             elif not partition.selected:
                 partition.selected = True
                 taken_up.append(partition)
+                partition.gone = partition.gone and (topic_id is None or partition.topic_id != topic_id)
                 (changes.recreated if partition.gone else changes.added).append(partition)
-            partition.topic_id = topic_id
+            partition.topic_id = partition.topic_id or topic_id
         await self._block_those_set_back(taken_up)
-        changes.added.extend(await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}))
+        for partition in await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}):
+            (changes.added if partition.remade_as is None else changes.recreated).append(partition)
         for tp, partition in self.partitions.items():
             if partition.selected and tp not in selected:
                 partition.selected = False
@@ -89,19 +94,30 @@ class Roster:
         partition.blocked = Reason(code, message, since=self._inc.clock.now_ms())
         self._inc.context.ledger.event(Level.ERROR, code, message)
 
+    def _is_another(self, partition: Partition, topic_id: UUID | None) -> bool:
+        """Another topic than the one that it is a partition of, and not seen before: a broker may be late with its news."""
+        known = partition.topic_id is not None and topic_id is not None
+        return known and topic_id not in (partition.topic_id, partition.remade_as) and topic_id not in self._replaced
+
     async def _begin(self, new: Mapping[TopicPartition, UUID | None]) -> list[Partition]:
-        """Partitions that have no position: from their stored start, else from the earliest record."""
+        """Partitions that have no position: from their stored start, else from the earliest record. A start in another topic, of the same
+        name, that was reported of does not count; positions go with their topic."""
         known = self._known
-        unknown = [tp for tp in new if tp not in known.starts]
+        before = {tp: self._topic_before(tp) for tp in new}
+        earlier = {tp: other for tp, other in before.items() if other is not None and new[tp] not in (None, other)}
+        unknown = [tp for tp in new if tp not in known.starts or tp in earlier]
         earliest = await self.earliest(unknown) if unknown else {}
         begun = []
         for tp, topic_id in new.items():
-            offset = known.starts.get(tp, earliest.get(tp))
+            offset = earliest.get(tp) if tp in earlier else known.starts.get(tp, earliest.get(tp))
             if offset is None:
                 continue
             partition = Partition(tp, read=offset, next_start=offset, position_start=offset, start_offset=offset, topic_id=topic_id)
             partition.initial_end = offset if self._looked else None
-            self._check_expected(partition)
+            if tp in earlier:
+                partition.topic_id, partition.remade_as = earlier[tp], topic_id
+            else:
+                self._check_expected(partition)
             self.partitions[tp] = partition
             begun.append(partition)
         return begun
@@ -135,6 +151,11 @@ class Roster:
                 partition.expected = offset
                 self._block_foreign(partition, f"was set back from {offset} to {partition.position} by somebody else")
 
+    def _topic_before(self, tp: TopicPartition) -> UUID | None:
+        """The topic that was last reported of."""
+        last = self._known.reported.get(tp)
+        return UUID(last.topic_id) if last is not None and last.topic_id else None
+
     def _reported(self, partition: Partition) -> ReportedPosition | None:
         """What was reported of this very topic."""
         last = self._known.reported.get(partition.tp)
@@ -153,6 +174,7 @@ class Roster:
         reported = self._known.reported.get(tp)
         promise = position.promise or NOTHING
         start = position.offset if promise.next_start is None else promise.next_start
+        topic_id = self._topic_before(tp)
         partition = Partition(
             tp,
             read=position.offset,
@@ -162,9 +184,10 @@ class Roster:
             position_epoch=position.leader_epoch,
             leader_epoch=position.leader_epoch,
             selected=False,
+            topic_id=topic_id,
             start_offset=self._known.starts.get(tp),
             initial_end=reported.initial_end if reported is not None else None,
-            pending=[PendingEntry(entry, run) for entry in promise.entries],
+            pending=[PendingEntry(entry, run, topic_id=topic_id) for entry in promise.entries],
             committed_at=self._inc.clock.monotonic(),
         )
         if position.promise is None:

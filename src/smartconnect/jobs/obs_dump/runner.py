@@ -92,12 +92,11 @@ class MovingUnit:
         await refuse_later_run(inc)
         known = Known(positions, await ledger.starts(), await ledger.reported_positions())
         self._roster = Roster(inc, known)
-        self._gaps = Gaps(inc, self._roster, self._fetcher, self._sealer, self._committer)
+        self._gaps = Gaps(inc, self._roster, self._fetcher, self._sealer, self._committer, self._changes.append)
         await self._meter.begin(self._roster, self._assembler, inc)
         await close_earlier_runs(inc, self._committer)
         changes = await self._roster.look(max_age_s=1.0)
-        await self._meter.see_ends(changes.added)
-        self._begin(changes)
+        await self._take_up(changes)
         await self._committer.commit_wanted()
         for partition in self._roster.partitions.values():
             self._publisher.publish(partition)
@@ -291,10 +290,14 @@ class MovingUnit:
 
     # -- partitions come and go --------------------------------------------------------------------------------------------
 
-    def _begin(self, changes: Changes) -> None:
+    async def _take_up(self, changes: Changes) -> None:
+        await self._meter.see_ends(changes.added)
         for partition in changes.added:
             if partition.position is None and partition.blocked is None:
                 self._committer.want(partition)
+        for partition in changes.recreated:
+            await self._gaps.topic_recreated(partition)
+        await self._meter.see_ends(changes.recreated)
 
     async def _watch_topics(self) -> None:
         """Look every refresh interval; what has changed is taken up by the loop, in its own time."""
@@ -304,17 +307,14 @@ class MovingUnit:
             self._changes.append(await self._roster.look(max_age_s=interval / 2))
 
     async def _follow_topics(self) -> None:
-        """Topics and partitions that appeared, went or were made again."""
-        while self._changes:
+        """Topics and partitions that appeared, went or were made again. Nothing is rewound while a transaction names it."""
+        while self._changes and not any(p.in_transaction for p in (*self._changes[0].gone, *self._changes[0].recreated)):
             changes = self._changes.popleft()
-            await self._meter.see_ends(changes.added)
-            self._begin(changes)
-            for partition in changes.added:
-                self._ready_to_fetch(partition)
             for partition in changes.gone:
                 self._gaps.topic_gone(partition)
-            for partition in changes.recreated:
-                await self._gaps.topic_recreated(partition)
+            await self._take_up(changes)
+            for partition in changes.added:
+                self._ready_to_fetch(partition)
 
     def _ready_to_fetch(self, partition: Partition) -> None:
         """Fetch a partition as soon as its position is committed and its predecessor's promises are kept; one that is being taken in
@@ -322,7 +322,7 @@ class MovingUnit:
         ready = partition.wants_fetch and partition.position is not None and partition.may_seal and not self._draining
         if ready and not partition.fetching and partition is not self._taken_in:
             partition.fetching = True
-            self._fetcher.assign(partition.tp, partition.read, partition.leader_epoch)
+            self._fetcher.assign(partition.tp, partition.read, partition.leader_epoch, partition.topic_id)
         self._changed.set()
 
     def _pause(self, partition: Partition) -> None:
@@ -336,7 +336,17 @@ class MovingUnit:
         if named:
             self._publisher.publish(partition)
         self._deadlines.add(self._inc.clock.monotonic(), partition)
+        if not partition.told:
+            self._inc.crew.spawn(self._tell(partition), f"tell of {partition.tp}")
         self._ready_to_fetch(partition)
+
+    async def _tell(self, partition: Partition) -> None:
+        """Whoever comes after us must know that the position is of the new topic, before there is something in it to be read twice."""
+        topic_id = partition.topic_id
+        await self._inc.context.ledger.report()
+        if partition.topic_id == topic_id:
+            partition.told = True
+            self._ready_to_fetch(partition)
 
     def _topic_gone(self, partition: Partition) -> None:
         partition.gone = True  # for the committer, at once; the rest is the loop's
@@ -366,7 +376,7 @@ class MovingUnit:
                 continue
             del self._rewinds[partition]
             self._sealer.rewind(partition)
-            partition.rewinding, partition.blocked = False, None
+            partition.rewinding = False
             self._ready_to_fetch(partition)
 
     async def _drained(self) -> None:
