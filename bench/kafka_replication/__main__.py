@@ -27,6 +27,7 @@ from smartconnect.domain.errors import SmartConnectError
 
 _MODES: Final = ("copy", "latency", "wide", "idle")
 _SIDES: Final = (mirror_maker.NAME, bento.NAME, ours.NAME)
+_WARM_UP_S: Final = 20.0
 _SETTLED_S: Final = 3.0
 """Between two sides: the broker is done with what the last one left."""
 
@@ -97,6 +98,10 @@ async def _compare(stage: Stage, case: Copy, sides: dict[str, Run]) -> Compared:
 
 
 async def _latencies(stage: Stage, options: Options, findings: Findings) -> None:
+    """The first side would meet brokers whose code is not compiled yet: one measurement before all others is thrown away."""
+    _say("warming up the brokers")
+    with _noting(findings.failed, "warming up"):
+        await latency.measure(stage, ours.NAME, functools.partial(ours.running, size=options.size), latency.WARM_UP, _WARM_UP_S)
     for exactly_once, rate in itertools.product((False, True), latency.RATES):
         for side, run in options.sides.items():
             if exactly_once and side == bento.NAME:

@@ -62,6 +62,9 @@ class Steady:
         return f"bench-latency-{self.rate}-{'exactly' if self.exactly_once else 'at-least'}-once"
 
 
+WARM_UP: Final = Steady(RATES[-1], exactly_once=True)
+
+
 async def measure(stage: Stage, side: str, run: Run, job: Steady, seconds: float) -> Latency:
     """Topics are made and deleted here. Raises SandboxFailed if the side does not start."""
     target = target_topic(side, job.topic)

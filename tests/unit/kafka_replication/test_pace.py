@@ -68,6 +68,28 @@ def test_slow_commits_come_at_a_quarter_of_the_time_at_most(pace: Pace, clock: H
     assert first_due(pace, clock, quiet=True) == pytest.approx(120, abs=1)
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_where_markers_take_seconds_most_of_the_time_is_left_for_data(pace: Pace, clock: Hand, *, quiet: bool) -> None:
+    """The end is acknowledged at once; it is the next transaction that has to wait for the markers."""
+    for _ in range(10):
+        pace.begin(catching_up=False)
+        pace.opened(1.5)
+        commit(pace, clock, took_ms=500)
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=quiet, most_ms=20_000) == pytest.approx(8000, abs=2)
+    for _ in range(3):
+        pace.opened(100)
+    assert first_due(pace, clock, quiet=quiet, most_ms=20_000) <= 10_000
+
+
+def test_one_slow_beginning_changes_nothing(pace: Pace, clock: Hand) -> None:
+    for took_s in (0.001, 0.001, 5.0):
+        pace.opened(took_s)
+    commit(pace, clock, took_ms=1)
+    pace.begin(catching_up=False)
+    assert first_due(pace, clock, quiet=True) == pytest.approx(20, abs=1)
+
+
 def test_a_partition_far_behind_commits_once_a_second(pace: Pace, clock: Hand) -> None:
     pace.begin(catching_up=True)
     assert first_due(pace, clock, quiet=False) == pytest.approx(1000, abs=1)

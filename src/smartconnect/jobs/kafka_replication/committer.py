@@ -118,12 +118,14 @@ class Committer:
     async def _admit(self) -> None:
         lanes = self._outbox.outsiders()
         if lanes:
-            first = not self._outbox.admitted
+            first, began = not self._outbox.admitted, self._clock.monotonic()
             partitions = [lane.tp for lane in lanes]
             if first and self._transactional:
                 refused = await admit_positions(self._inc, partitions)
             else:
                 refused = await self._guard.admit(partitions)
+            if first:
+                self._pace.opened(self._clock.monotonic() - began)
             await self._inc.origin.announce(self._guard.stamp.producer_id)
             if first:
                 self._inc.steps.note("produce.sent")

@@ -21,11 +21,13 @@ from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 
 STARTING, INITIAL_COPY, REPLICATING = "starting", "initial_copy", "replicating"
 _CATCHING_UP_MS: Final = 10_000
+_REST_S: Final = 10.0
+"""Thousands of quiet partitions are looked at so often."""
 
 
 class Meter:
-    """One incarnation's. `begin` when the positions are known, `started` when fetching may begin, `tick` in every round of the loop.
-    `catching_up`: some partition lags by more than 10 s, rarer commits cost less then."""
+    """One incarnation's. `begin` when the positions are known, `started` when fetching may begin, `tick` in every round of the loop,
+    `stir` when something has come or gone. `catching_up`: some partition lags by more than 10 s, rarer commits cost less then."""
 
     def __init__(self, context: UnitContext, clock: Clock) -> None:
         self._context, self._clock = context, clock
@@ -41,6 +43,7 @@ class Meter:
         self.bytes_out = 0
         self.catching_up = False
         self._held_up_since: int | None = None
+        self._rests_until = 0.0
 
     async def begin(self, roster: Roster, intake: Intake, inc: Incarnation, held_back: Callable[[Partition], int]) -> None:
         """Continue the counters of earlier owners. `held_back`: records of a partition that an open transaction hides now."""
@@ -66,17 +69,22 @@ class Meter:
         self._enter(INITIAL_COPY)
         self.tick()
 
+    def stir(self) -> None:
+        """What is known of the partitions may not hold any more."""
+        self._rests_until = 0.0
+
     def tick(self) -> None:
-        """Keep up with the partitions: at most once a second, whatever happens."""
+        """Keep up with the partitions: at most once a second, whatever happens; rarely while nothing happens and nothing waits."""
         now = self._clock.monotonic()
-        if not self._pace.is_due(now):
+        if now < self._rests_until or not self._pace.is_due(now):
             return
         assert self._roster is not None
-        done = total = 0
+        done = total = waiting = 0
         for partition in self._roster.partitions.values():
             partition.ends.durable(partition.reached)
             partition.held_back = self._held_back(partition)
             self._held.look(partition.tp, partition.held_back, now)
+            waiting += partition.held_back + (partition.ends.lag(partition.reached) or 0)
             if partition.initial_end is not None and partition.start_offset is not None and partition.selected:
                 length = max(0, partition.initial_end - partition.start_offset)
                 total += length
@@ -87,6 +95,8 @@ class Meter:
         self._pace.saw(now, done, total)
         if self._phase == INITIAL_COPY and self._pace.is_done:
             self._enter(REPLICATING)
+        if self._phase == REPLICATING and not waiting:
+            self._rests_until = now + _REST_S
 
     def progress(self) -> Progress:
         counters = self._base.copy()

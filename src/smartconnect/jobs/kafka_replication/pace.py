@@ -1,8 +1,10 @@
 """When a transaction ends (kafka-replication.md §6.4, "When"): early on a quiet topic, rarely on a busy one, and never so often that
-markers are a burden. Pure: time comes from the clock that is passed in."""
+markers are a burden: to write thousands of them takes a broker seconds, and most of the time has to be left for data. Pure: time comes from
+the clock that is passed in."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +15,8 @@ _LONGEST_S: Final = 1.0
 _BUSY_MARKERS_PER_S: Final = 200
 _MARKER_SHARE: Final = 0.25
 _COMMIT_TIMES: Final = 4
+_LONGEST_COSTLY_S: Final = 10.0
+_OPENS: Final = 3
 _FIRST_STRETCH_S: Final = 0.01
 
 
@@ -26,11 +30,17 @@ class Pace:
         self._apart_s = self._least_s
         self._began = self._ended = now() - _LONGEST_S
         self._commit_s = 0.0
+        self._opens_s: deque[float] = deque([0.0], maxlen=_OPENS)
         self._catching_up = False
         self._records = 0
 
     def begin(self, *, catching_up: bool) -> None:
         self._began, self._catching_up = self._now(), catching_up
+
+    def opened(self, took_s: float) -> None:
+        """The target let the first partitions of a transaction in after so long: before that it writes the markers of the last one. The
+        shortest of some counts: once may be a broker that was away."""
+        self._opens_s.append(took_s)
 
     def counted(self, records: int) -> None:
         """Records that reached the target."""
@@ -58,8 +68,12 @@ class Pace:
             self._apart_s = max(self._least_s, self._apart_s / 1.1)
         self._ended, self._records = now, 0
 
+    @property
+    def _costly_s(self) -> float:
+        return min(_LONGEST_COSTLY_S, _COMMIT_TIMES * (self._commit_s + min(self._opens_s)))
+
     def _earliest(self) -> float:
-        return self._ended + max(self._apart_s, _COMMIT_TIMES * self._commit_s)
+        return self._ended + max(self._apart_s, self._costly_s)
 
     def _latest(self) -> float:
-        return self._began + max(self._apart_s, _CATCHING_UP_S if self._catching_up else self._base_s)
+        return self._began + max(self._apart_s, _CATCHING_UP_S if self._catching_up else self._base_s, self._costly_s)

@@ -138,6 +138,7 @@ class MovingUnit:
     # -- what was fetched --------------------------------------------------------------------------------------------------
 
     async def _take_in(self, frame: Frame) -> None:
+        self._meter.stir()
         hold = Hold(frame.release)
         try:
             for fetched in frame.partitions:
@@ -180,6 +181,7 @@ class MovingUnit:
 
     async def _follow(self, seen: Seen) -> None:
         """Topics and partitions that appeared, went or were made again."""
+        self._meter.stir()
         self._seen = seen
         self._room.saw(seen.limits)
         changes: Changes = await self._roster.take(seen)
@@ -224,6 +226,7 @@ class MovingUnit:
 
     def _acked(self, acked: Sequence[tuple[Flight, int]]) -> None:
         """Batches of one answer, with their base offsets on the target."""
+        self._meter.stir()
         for flight, base_offset in acked:
             partition = flight.partition
             assert partition is not None and partition.flights[0] is flight
