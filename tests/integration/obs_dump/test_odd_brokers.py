@@ -23,6 +23,7 @@ from tests.integration.obs_dump.stories import delivered, has_read
 from tests.model.logs import read_logs
 from tests.model.replay import replay_files
 from tests.support.bucket import count_bucket, left_uploads, read_objects
+from tests.support.groups import committed_offsets
 from tests.support.records import Record, RecordWriter, read_topic
 from tests.support.s3_operations import Operation
 from tests.support.s3_proxy import S3Proxy
@@ -202,9 +203,13 @@ async def _pause_until_others_are_forgotten(service: Service, forgetful: KafkaCl
     offsets = [TopicPartition("kept", partition, 1) for partition in (0, 1)]
     for future in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(forgotten, offsets)]).values():
         await asyncio.to_thread(future.result, 30)
-    assert await asyncio.to_thread(_offsets, admin, forgotten) == [1, 1]
-    await eventually(lambda: not _offsets(admin, forgotten), 150, what="the broker forgets a group that nobody keeps")
-    assert await asyncio.to_thread(_offsets, admin, ours) == [250, 250]
+    assert await committed_offsets(forgetful.bootstrap_servers, forgotten) == [1, 1]
+
+    async def is_forgotten() -> bool:
+        return not await committed_offsets(forgetful.bootstrap_servers, forgotten)
+
+    await eventually(is_forgotten, 150, what="the broker forgets a group that nobody keeps")
+    assert await committed_offsets(forgetful.bootstrap_servers, ours) == [250, 250]
     await writer.write(50)
     await dump.act("resume")
     await has_read(dump, 600)
@@ -251,9 +256,3 @@ async def _compacted(cluster: KafkaCluster) -> Sequence[Record]:
     records = (await read_topic(cluster.bootstrap_servers, "compacted"))[0]
     keys = {record.key for record in records}
     return records if len(keys) == len(records) and records[-1].offset >= len(records) else ()
-
-
-def _offsets(admin: AdminClient, group: str) -> list[int]:
-    """The committed offsets of a group, in order of partitions; empty if there are none."""
-    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
-    return [found.offset for found in asked.result(30).topic_partitions or () if found.offset >= 0]

@@ -15,6 +15,7 @@ from smartconnect.sandbox.s3 import S3Server
 from tests.conftest import MakeTopic
 from tests.integration.obs_dump.stories import has_read
 from tests.support.bucket import read_objects
+from tests.support.groups import committed_offsets
 from tests.support.records import RecordWriter
 from tests.support.service import Service
 from tests.support.waiting import eventually
@@ -47,8 +48,7 @@ async def test_a_later_run_than_the_registry_knows_fails_the_task_and_a_restart_
     progress = await dump.progress()
     assert (progress["run"], progress["reason"]["code"]) == (1, "later_run_found")
     assert "restart the task to begin a run above it" in progress["reason"]["message"]
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    assert await asyncio.to_thread(committed, admin, dump.id, 3) == [100]
+    assert await committed_offsets(kafka.bootstrap_servers, f"smartconnect.{dump.id}.r3") == [100]
 
     await dump.act("restart")
     await dump.shows("RUNNING")
@@ -79,12 +79,6 @@ def copy_registry(source: Path, target: Path) -> None:
         old.unlink()
     for file in source.glob("registry.db*"):
         shutil.copy(file, target / file.name)
-
-
-def committed(admin: AdminClient, task: str, run: int) -> list[int]:
-    asked = ConsumerGroupTopicPartitions(f"smartconnect.{task}.r{run}")
-    found = admin.list_consumer_group_offsets([asked])[asked.group_id].result(30).topic_partitions
-    return [partition.offset for partition in found or ()]
 
 
 def commit_in_run(admin: AdminClient, task: str, run: int, topic: str) -> None:

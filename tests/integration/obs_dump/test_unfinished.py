@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions
-from confluent_kafka.admin import AdminClient
 
 from smartconnect.sandbox.kafka import KafkaCluster
 from smartconnect.sandbox.s3 import S3Server
@@ -17,6 +15,7 @@ from tests.conftest import MakeTopic
 from tests.integration.cli.running import Cli
 from tests.integration.obs_dump.stories import drained_at
 from tests.support.bucket import left_uploads, read_objects
+from tests.support.groups import committed_offsets
 from tests.support.ids import count_ids
 from tests.support.records import RecordWriter, WriterOptions
 from tests.support.s3_operations import Operation
@@ -44,9 +43,12 @@ async def test_what_was_promised_before_a_topic_left_and_before_two_restarts_is_
     )
     for writer in writers:
         await writer.write(2 * FLUSH_SIZE)
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     group = f"smartconnect.{dump.id}.r1"
-    await eventually(lambda: _offsets(admin, group) == [2 * FLUSH_SIZE] * 2, 60, what="two objects of each topic are promised")
+
+    async def promised() -> bool:
+        return await committed_offsets(kafka.bootstrap_servers, group) == [2 * FLUSH_SIZE] * 2
+
+    await eventually(promised, 60, what="two objects of each topic are promised")
     assert await read_objects(s3, bucket) == []
 
     await dump.modify(topics=stays)
@@ -62,12 +64,6 @@ async def test_what_was_promised_before_a_topic_left_and_before_two_restarts_is_
     count_ids([stored.values() for stored in first], expected).assert_exactly_once()
     verified = await Cli(service.folder / "smart-connect.toml", in_process=True)("verify", "unfinished-dump", "--json")
     assert verified.assert_fine().json()["summary"]["wrong"] == 0
-
-
-def _offsets(admin: AdminClient, group: str) -> list[int]:
-    """What is committed in the group."""
-    found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(30)
-    return [partition.offset for partition in found.topic_partitions or ()]
 
 
 async def _moves_in_run(dump: Dump, run: int) -> bool:
