@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.obs_dump_spec import ObsDumpOptions, ObsDumpSpec
 from smartconnect.domain.planning import UnitName
-from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.progress import PartitionProgress
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Desired, Kind, Task, TaskConfig
@@ -23,6 +22,7 @@ from smartconnect.jobs.obs_dump.runner import DumpRunner
 from smartconnect.jobs.obs_dump.steps import NullStepLog
 from smartconnect.sandbox.s3 import S3Server
 from smartconnect.settings import InstanceSettings, ObsDumpSettings, ObsSettings
+from tests.support.dump_spec import a_spec
 from tests.support.replication_unit import MemoryLedger
 from tests.support.waiting import eventually
 
@@ -32,23 +32,13 @@ _NUMBERS = itertools.count(1)
 
 def dump_spec(s3: S3Server, bucket: str, topics: Sequence[str], options: ObsDumpOptions) -> ObsDumpSpec:
     """Of these topics from their beginning, an object for each 100 records and every second."""
-    return ObsDumpSpec(
+    return a_spec(
         topics=tuple(topics),
-        topics_regex=None,
         access_key=Secret(s3.access_key),
         secret_key=Secret(s3.secret_key),
         bucket=bucket,
-        path="dump",
-        strategy=ConsumerStrategy.EARLIEST,
         deliver_time_interval_s=1,
-        time_format="yyyy/MM/dd/HH/mm",
-        timezone="Asia/Chongqing",
-        record_delimiter=b"\n",
-        store_keys=False,
-        kv_delimiter=b":",
-        part_size=5 << 20,
         flush_size=100,
-        task_num=1,
         options=options,
     )
 

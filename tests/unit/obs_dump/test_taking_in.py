@@ -18,7 +18,8 @@ from smartconnect.kafka.fetch_types import FetchedPartition, Frame
 from smartconnect.kafka.timing import Timing
 from smartconnect.kernels import BlockPool
 from smartconnect.settings import ObsDumpSettings
-from tests.unit.obs_dump.givens import ORDERS_3, HandClock, a_partition, a_spec, fetched, one_batch, values
+from tests.support.dump_spec import a_spec
+from tests.unit.obs_dump.givens import ORDERS_3, HandClock, a_partition, fetched, one_batch, values
 
 
 class Taken:
