@@ -10,12 +10,10 @@ go of the interpreter lock. Called by `kafka/` and the jobs; imports nothing of 
 
 from __future__ import annotations
 
-import os
-from typing import Final
-
 from smartconnect.kernels import twin_digest, twin_join, twin_produce, twin_rewrite, twin_stamp, twin_walk
 from smartconnect.kernels.batch import Batch, BytesLike, Codec, Kind
 from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks
+from smartconnect.kernels.choice import COMPILED_AVAILABLE, IMPLEMENTATION
 from smartconnect.kernels.codecs import DEFAULT_LIMIT, Scratch, decompress
 from smartconnect.kernels.crc import verify_crc
 from smartconnect.kernels.errors import DecompressionBomb, KernelError, MalformedBatch
@@ -34,16 +32,9 @@ from smartconnect.kernels.forward import (
 from smartconnect.kernels.plan import NO_LIMIT, START, JoinPlan, JoinResult, Limits, Resume, Section
 from smartconnect.kernels.unpack import sections
 
-try:
-    from smartconnect.kernels import _compiled
-except ImportError:
-    COMPILED_AVAILABLE = False
-else:
-    COMPILED_AVAILABLE = True
-
-IMPLEMENTATION: Final = "compiled" if COMPILED_AVAILABLE and os.environ.get("SMARTCONNECT_KERNELS") != "python" else "python"
-
 if IMPLEMENTATION == "compiled":
+    from smartconnect.kernels import _compiled
+
     walk = _compiled.walk
     join = _compiled.join
     stamp = _compiled.stamp

@@ -16,8 +16,6 @@ from smartconnect.kernels import batch as _batch
 from smartconnect.kernels import blocks as _blocks
 from smartconnect.kernels import errors as _errors
 from smartconnect.kernels import forward as _forward
-from smartconnect.kernels import forward_digest as _forward_digest
-from smartconnect.kernels import forward_recode as _forward_recode
 from smartconnect.kernels import plan as _plan
 
 cdef object _Batch = _batch.Batch
@@ -63,6 +61,7 @@ cdef enum:
     ABORTED = 2
     EMPTY = 3
     LEGACY = 4
+    LZ4 = 3
     BLOCK = 65536
     HEADER = 61
     # Room reserved at a time: what one stay without the lock writes at most, unless a single record is larger.
@@ -84,3 +83,4 @@ include "_forward_record.pxi"
 include "_forward_rewrite.pxi"
 include "_forward_digest.pxi"
 include "_produce.pxi"
+include "_unfold.pxi"

@@ -316,4 +316,6 @@ def rewrite(parts, plan, room, resume, bytearray out not None):
 
 def recode(records, batches, plan, scratch):
     """See `twin_rewrite.recode`."""
-    return _forward_recode.recode(rewrite, records, batches, plan, scratch)
+    from smartconnect.kernels import forward_recode  # not at the top: it stands on `unfold`, which is ours
+
+    return forward_recode.recode(rewrite, records, batches, plan, scratch)

@@ -7,16 +7,25 @@ scratch buffer until `reset` else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final, Protocol, cast
 
 import cramjam
 import zstandard
 from isal import isal_zlib
 
-from smartconnect.kernels import lz4
-from smartconnect.kernels.batch import BytesLike, Codec
+from smartconnect.kernels import lz4, twin_unfold
+from smartconnect.kernels.batch import Batch, BytesLike, Codec
+from smartconnect.kernels.choice import IMPLEMENTATION
 from smartconnect.kernels.errors import DecompressionBomb, MalformedBatch
+
+if IMPLEMENTATION == "compiled":
+    from smartconnect.kernels import _compiled
+
+    unfold = _compiled.unfold
+else:
+    unfold = twin_unfold.unfold
 
 DEFAULT_LIMIT: Final = 256 << 20
 _XERIAL_MAGIC: Final = b"\x82SNAPPY\x00"
@@ -60,6 +69,14 @@ class Scratch:
         if result.obj is self._buffer.obj:
             self._used = begin + len(result)
         return result
+
+    def unfold(self, records: BytesLike, batches: Sequence[Batch], first: int, enough: int) -> list[memoryview]:
+        """The sections of the lz4 batches from `batches[first]` on, up to `enough` bytes, in one stay without the interpreter lock: none
+        where that batch is not lz4, not plain, not whole or does not fit. Valid until `reset`."""
+        begin = self._used
+        ends = [begin + end for end in unfold(records, batches, first, self._buffer[begin:], self.limit, enough)]
+        self._used = ends[-1] if ends else begin
+        return [self._buffer[start:end] for start, end in pairwise([begin, *ends])]
 
 
 def _fresh(nbytes: int) -> memoryview:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from smartconnect.kernels import encode, errors, legacy
-from smartconnect.kernels.batch import Batch, BytesLike, Kind
+from smartconnect.kernels.batch import Batch, BytesLike, Codec, Kind
 from smartconnect.kernels.codecs import Scratch
 from smartconnect.kernels.errors import REASONS, DecompressionBomb, MalformedBatch
 from smartconnect.kernels.plan import Section
@@ -26,25 +26,37 @@ def sections(
     `position` and its index as `section`; it and DecompressionBomb come after the group before them has been used, never instead of it."""
     view = memoryview(records)
     group: list[Section] = []
-    own_bytes = 0
+    own_bytes = done = 0
     scratch.reset()
-    for index, batch in enumerate(batches):
+    while done < len(batches):
         try:
-            section = _section(view, batch, scratch)
+            more = _unfolded(view, batches, done, scratch, group_bytes - own_bytes) or [_section(view, batches[done], scratch)]
         except (MalformedBatch, DecompressionBomb) as error:
             if group:
                 yield group
             if isinstance(error, MalformedBatch):
-                raise MalformedBatch(batch.start, error.reason, index) from None
+                raise MalformedBatch(batches[done].start, error.reason, done) from None
             raise
-        group.append(section)
-        own_bytes += len(section.data) if batch.codec else 0
+        group += more
+        own_bytes += sum(len(section.data) for section in more) if batches[done].codec else 0
+        done += len(more)
         if own_bytes >= group_bytes:
             yield group
             scratch.reset()
             group, own_bytes = [], 0
     if group:
         yield group
+
+
+def _unfolded(view: memoryview, batches: Sequence[Batch], first: int, scratch: Scratch, enough: int) -> list[Section]:
+    """As many of the batches from `first` on as can be unfolded together."""
+    if batches[first].codec is not Codec.LZ4:
+        return []
+    unfolded = scratch.unfold(view, batches, first, enough)
+    return [
+        Section(data, batch.count, batch.base_offset, batch.last_offset)
+        for data, batch in zip(unfolded, batches[first : first + len(unfolded)], strict=True)
+    ]
 
 
 def _section(view: memoryview, batch: Batch, scratch: Scratch) -> Section:

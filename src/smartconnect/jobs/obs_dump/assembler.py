@@ -98,17 +98,17 @@ class Assembler:
     def _begin(self, intake: Intake) -> None:
         fetched, partition = intake.fetched, intake.partition
         intake.batches = kernels.walk(fetched.records, partition.read, fetched.aborted)
-        sound = list(self._checked(intake))
-        intake.groups = kernels.sections(fetched.records, sound, self._scratch)
+        intake.groups = kernels.sections(fetched.records, self._sound(intake), self._scratch)
         self.tally.bytes_in += len(fetched.records)
 
-    def _checked(self, intake: Intake) -> Iterator[Batch]:
+    def _sound(self, intake: Intake) -> list[Batch]:
         """The batches up to the first with a wrong checksum, which is noted as damage behind them."""
-        for batch in intake.batches:
-            if batch.kind in (Kind.DATA, Kind.LEGACY) and not kernels.verify_crc(intake.fetched.records, batch):
-                intake.damage = f"the batch at offset {batch.base_offset} breaks its checksum"
-                return
-            yield batch
+        summed = [batch for batch in intake.batches if batch.kind in (Kind.DATA, Kind.LEGACY)]
+        wrong = kernels.check(intake.fetched.records, summed)
+        if wrong < 0:
+            return intake.batches
+        intake.damage = f"the batch at offset {summed[wrong].base_offset} breaks its checksum"
+        return intake.batches[: intake.batches.index(summed[wrong])]
 
     def _join_groups(self, intake: Intake) -> Verdict:
         assert intake.groups is not None
