@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 STEP: Final = 256 << 10
-"""Frames below this are too small to be worth it; larger ones are rounded up to a multiple."""
+"""Frames below this are too small to be worth it; memory for larger ones comes in few sizes, two for each doubling."""
 
 
 class BufferPool:
-    """At most `most_bytes` wait for use; a buffer serves frames down to four fifths of its size."""
+    """At most `most_bytes` wait for use; a buffer serves frames down to half of its size."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -25,10 +25,10 @@ class BufferPool:
             return memoryview(bytearray(size))
         for index in range(len(self._waiting) - 1, -1, -1):
             waiting = self._waiting[index]
-            if size <= len(waiting) <= size + size // 4 + STEP and _unused(waiting):
+            if size <= len(waiting) <= 2 * size and _unused(waiting):
                 del self._waiting[index]
                 return memoryview(waiting)[:size]
-        return memoryview(bytearray(-(-size // STEP) * STEP))[:size]
+        return memoryview(bytearray(_capacity(size)))[:size]
 
     def give(self, view: memoryview) -> None:
         """Offer a frame's memory for use again; views that still exist keep it from being used."""
@@ -37,6 +37,14 @@ class BufferPool:
             self._waiting.append(buffer)
             while sum(map(len, self._waiting)) > self._most_bytes:
                 del self._waiting[0]
+
+
+def _capacity(size: int) -> int:
+    """The next of STEP × 1, 1.5, 2, 3, 4, 6, 8 …"""
+    capacity = STEP
+    while capacity < size:
+        capacity *= 2
+    return capacity * 3 // 4 if size <= capacity * 3 // 4 and capacity > STEP else capacity
 
 
 def _unused(buffer: bytearray) -> bool:
