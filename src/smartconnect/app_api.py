@@ -24,6 +24,7 @@ from smartconnect.control.tasks import TaskControl
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.secret import Secret
 from smartconnect.engine.child import ChildProcess
+from smartconnect.engine.garbage import collect_rarely
 from smartconnect.engine.launch import API
 from smartconnect.engine.probes import FleetView
 from smartconnect.engine.protocol import Fleet, Message, Nudge
@@ -57,6 +58,7 @@ async def serve(link_fd: int, watch: SettingsWatch, registry: Registry, make_job
     child = ChildProcess(link_fd, watch=watch, meters=PROCESS_METERS, handle=handle)
     services = _services(watch, registry, make_jobs, fleet, lambda: child.link.send(Nudge()))
     server = _Server(_listener(watch.current.api, create_app(services)))
+    collect_rarely()
     async with child.living():
         serving = asyncio.create_task(server.serve(), name="http")
         stopped = asyncio.create_task(child.stopped())

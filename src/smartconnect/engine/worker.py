@@ -5,11 +5,11 @@ out, moves data, and reports. Ends when told to, drained, or by itself when the 
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from smartconnect.engine.child import ChildProcess
+from smartconnect.engine.garbage import collect_rarely
 from smartconnect.engine.health import RegistryHealth
 from smartconnect.engine.parts import EngineParts
 from smartconnect.engine.ports import Coordinator
@@ -24,9 +24,6 @@ from smartconnect.telemetry.logs import get_logger
 log = get_logger()
 
 LAST_REPORT_S: Final = 3.0
-_GC_THRESHOLDS: Final = (20_000, 20, 20)
-"""Objects of the data path live for milliseconds, many thousand at once, and never in cycles: Python's own thresholds look for garbage all
-the time and find none."""
 
 
 class FedCoordinator(Coordinator, Protocol):
@@ -52,10 +49,7 @@ class Worker:
         watch.on_change(self._settings_changed)
 
     async def run(self) -> None:
-        # What was imported lives as long as the process: nothing is gained by looking through it for garbage again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        collect_rarely()
         async with self._child.living():
             loops = [
                 asyncio.create_task(self._reconciler.run(), name="reconciler"),

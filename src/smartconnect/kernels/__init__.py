@@ -1,11 +1,11 @@
 """The inner loops: record batches of Kafka as bytes, without a Python object for each record.
 
-`walk` makes a table of the batches of a fetch response, `verify_crc` and `decompress` prepare one batch, `sections` all of them, and
-`join` turns sections into delimited bytes in the blocks of a writer. For replication `check` verifies and `stamp` patches fetched batches
-in place, `recode` writes records anew and `digest` sums them up; `put_batches` and `quiet_answers` are the inner loops of Produce
-requests and answers. All but the preparations exist compiled and in Python; `IMPLEMENTATION`
-says which one is in use ("compiled" or "python"; the environment's SMARTCONNECT_KERNELS=python forces the twin). All that takes long lets
-go of the interpreter lock. Called by `kafka/` and the jobs; imports nothing of ours.
+`walk` makes a table of the batches of a fetch response, `verify_crc` and `decompress` prepare one batch, `sections` all of them (runs of
+lz4 in one go), and `join` turns sections into delimited bytes in the blocks of a writer. For replication `check` verifies and `stamp`
+patches fetched batches in place, `recode` writes records anew and `digest` sums them up; `put_batches` and `quiet_answers` are the inner
+loops of Produce requests and answers. All but the preparations exist compiled and in Python; `IMPLEMENTATION` says which one is in use
+("compiled" or "python"; the environment's SMARTCONNECT_KERNELS=python forces the twin). All that takes long lets go of the interpreter
+lock. Called by `kafka/` and the jobs; imports nothing of ours.
 """
 
 from __future__ import annotations
