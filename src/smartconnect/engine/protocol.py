@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 VERSION: Final = 1
@@ -104,7 +104,8 @@ class ProtocolError(Exception):
 
 def encode(message: Message) -> bytes:
     """One line, its end included."""
-    return json.dumps({"v": VERSION, "t": _NAMES[type(message)], **asdict(message)}, separators=(",", ":")).encode() + b"\n"
+    line = {"v": VERSION, "t": _NAMES[type(message)], **_fields(message)}
+    return json.dumps(line, separators=(",", ":"), default=_fields).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message | None:
@@ -122,6 +123,11 @@ def decode(line: bytes) -> Message | None:
     if isinstance(message, Fleet):
         return Fleet(processes=[_build(ProcessState, item) for item in message.processes])  # type: ignore[arg-type] # still raw
     return message
+
+
+def _fields(message: Any) -> dict[str, Any]:
+    """Shallow: a heartbeat holds thousands of samples, and nobody changes them."""
+    return {field.name: getattr(message, field.name) for field in fields(message)}
 
 
 def _build(kind: type[Any], raw: dict[str, Any]) -> Any:

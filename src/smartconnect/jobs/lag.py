@@ -3,7 +3,6 @@ api.md §7). Used by the meters of jobs; pure."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 _SAMPLES: Final = 64
@@ -16,7 +15,7 @@ class EndsSeen:
 
     def __init__(self) -> None:
         self.end: int | None = None
-        self._waiting: deque[tuple[int, int]] = deque()
+        self._waiting: list[tuple[int, int]] = []  # a deque would be ten times as large, and mostly there is nothing
 
     def saw(self, end: int, position: int | None, now_ms: int) -> None:
         """The source ends at `end` now; what lies between `position` and it is not durable yet."""
@@ -25,14 +24,13 @@ class EndsSeen:
         if end > last:
             self._waiting.append((end, now_ms))
             if len(self._waiting) > _SAMPLES:
-                kept = list(self._waiting)
-                self._waiting.clear()
-                self._waiting.extend(kept[::2] if len(kept) % 2 else (*kept[::2], kept[-1]))
+                kept = self._waiting
+                self._waiting = kept[::2] if len(kept) % 2 else [*kept[::2], kept[-1]]
 
     def durable(self, position: int | None) -> None:
         """Forget what lies before the position."""
         while self._waiting and position is not None and self._waiting[0][0] <= position:
-            self._waiting.popleft()
+            del self._waiting[0]
 
     def lag(self, position: int | None) -> int | None:
         """Offsets from the position to the end; None while either is not known: it is never shown as nothing."""

@@ -54,6 +54,11 @@ class MemoryBudget:
         reserved = sum(max(0, guarantee - other.used) for other in self._shares if other is not share)
         return self.used + nbytes <= self.total - reserved
 
+    @property
+    def at_ease(self) -> bool:
+        """So little is used that no unit's pressure can be above one half, whatever the others may claim: a quarter."""
+        return self.used * 4 <= self.total
+
     def pressure(self, share: MemoryShare) -> float:
         """How full the memory is that this unit may use, 0 … 1 and beyond."""
         guarantee = self.guarantee
@@ -113,6 +118,11 @@ class MemoryShare:
             awaited = self._budget.awaited()
         if awaited:
             self._loop.call_soon_threadsafe(self._budget.wake_all)
+
+    @property
+    def at_ease(self) -> bool:
+        """Whether nobody needs to ask for the pressure, which takes a look at every unit."""
+        return self._budget.at_ease
 
     def pressure(self) -> float:
         """How full the memory is that this unit may use."""

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Final, Generic, TypeVar, overload
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, overload
 
 from smartconnect.domain.errors import PartitionBlocked
 from smartconnect.domain.progress import Level, PartitionProgress
 from smartconnect.domain.task import Kind, Reason
+from smartconnect.jobs.lag import EndsSeen
 from smartconnect.jobs.memory_budget import MemoryBudget
 from smartconnect.telemetry.meters import PROCESS_METERS
 from smartconnect.telemetry.names import MEMORY_LIMIT, MEMORY_USED
@@ -88,10 +89,48 @@ def measure_budget(kind: Kind, budget: MemoryBudget) -> None:
     PROCESS_METERS.set(MEMORY_LIMIT, budget.total, (kind.value,))
 
 
-def sum_known(lags: Sequence[int | None]) -> int | None:
-    """The sum; None while one of them is not known: it is never shown as nothing."""
-    known = [lag for lag in lags if lag is not None]
-    return sum(known) if len(known) == len(lags) else None
+class Metered(Protocol):
+    """What the meters of all jobs know of a partition."""
+
+    @property
+    def tp(self) -> Hashable: ...
+    @property
+    def ends(self) -> EndsSeen: ...
+    @property
+    def selected(self) -> bool: ...
+    @property
+    def blocked(self) -> Reason | None: ...
+
+
+P = TypeVar("P", bound=Metered)
+
+
+class Standing(NamedTuple):
+    """All partitions of a unit in one look. Lags are of those that are selected; `lag_records` is None where one is not known: it is never
+    shown as nothing. `version` and `blocked_version` change when a row, or who is blocked, does."""
+
+    lag_records: int | None
+    lag_ms: int
+    version: int
+    blocked_version: int
+    blocked: list[Reason]
+
+
+def standing(partitions: Iterable[P], reached: Callable[[P], int | None], now_ms: int) -> Standing:
+    """`reached`: up to where a partition is done, None while that is not known."""
+    lag, unknown, lag_ms, version, blocked_version = 0, False, 0, 0, 0
+    blocked: list[Reason] = []
+    for partition in partitions:
+        position, ends = reached(partition), partition.ends
+        version += (position or 0) + (ends.end or 0)
+        if partition.blocked is not None:
+            blocked.append(partition.blocked)
+            blocked_version += hash(partition.tp)
+        if partition.selected:
+            behind = ends.lag(position)
+            lag, unknown = lag + (behind or 0), unknown or behind is None
+            lag_ms = max(lag_ms, ends.lag_ms(position, now_ms))
+    return Standing(None if unknown else lag, lag_ms, version, blocked_version, blocked)
 
 
 class LazyRows(Sequence[PartitionProgress], Generic[T]):

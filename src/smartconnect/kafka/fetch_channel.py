@@ -18,6 +18,7 @@ from smartconnect.kafka.codes import LEADER_MOVED, KafkaCode, failure
 from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.errors import ConnectionLost
 from smartconnect.kafka.fetch_codec import FetchAnswer, FetchQuestion, PartitionAnswer, decode_fetch, encode_fetch
+from smartconnect.kafka.fetch_echo import Echo, Shape, throttle_ms
 from smartconnect.kafka.fetch_session import FetchSession
 from smartconnect.kafka.fetch_types import Admission, FetchedPartition, FetchOptions, Frame
 from smartconnect.kafka.partition import PartitionState
@@ -69,6 +70,7 @@ class FetchChannel:
         self.node_id = node_id
         self._owner, self._cluster, self._options, self._admission = owner, cluster, options, admission
         self._session = FetchSession(options.session_above // options.connections_per_leader)
+        self._echo = Echo()
         self._window = Window(options)
         self._work = asyncio.Event()
         self._connection: Connection | None = None
@@ -136,21 +138,48 @@ class FetchChannel:
         if not len(self._session):
             return 0
         options, now = self._options, self._cluster.clock()
-        version = connection.version(messages.FETCH)
-        listing = self._session.next_listing(min(options.partition_max_bytes, window), now)
         wait_ms, least = (options.idle_wait_ms, 1) if self._idle else (options.max_wait_ms, options.min_bytes)
-        question = FetchQuestion(
-            wait_ms, least, window, options.isolation, listing.session_id, listing.session_epoch, self._cluster.rack
-        )
-        request = encode_fetch(version, question, listing.wanted, listing.forgotten)
+        version = connection.version(messages.FETCH)
+        request = self._request(Shape(version, wait_ms, least, window), now)
         timeout_s = self._cluster.timing.request_s + wait_ms / 1000
         body = await connection.exchange(messages.FETCH, version, [request], timeout_s=timeout_s)
-        answer = decode_fetch(version, body)
-        connection.throttle(answer.throttle_ms / 1000)
         self._window.came(len(body))
         self._next_send = now + self._pace_s() if len(body) < SMALL_ANSWER else 0.0
+        if self._session.repeats and self._echo.again(body):
+            connection.throttle(throttle_ms(body) / 1000)
+            self._owner.trouble(self.node_id, None)
+            self._idle = not self._owner.paused
+            return 0
+        answer = decode_fetch(version, body)
+        connection.throttle(answer.throttle_ms / 1000)
         self._owner.trouble(self.node_id, None)
-        return self._take(answer, body)
+        came = self._take(answer, body)
+        if not came and not answer.error and self._session.repeats and not self._follows():
+            self._echo.heard(body)
+        return came
+
+    def _request(self, shape: Shape, now: float) -> bytes:
+        """The next request; the last one, as it is, where it would say the same."""
+        again = self._echo.request(shape) if self._session.repeats else None
+        if again is not None:
+            return again
+        listing = self._session.next_listing(min(self._options.partition_max_bytes, shape.max_bytes), now)
+        question = FetchQuestion(
+            shape.wait_ms,
+            shape.min_bytes,
+            shape.max_bytes,
+            self._options.isolation,
+            listing.session_id,
+            listing.session_epoch,
+            self._cluster.rack,
+        )
+        request = encode_fetch(shape.version, question, listing.wanted, listing.forgotten)
+        self._echo.asked(shape, request)
+        return request
+
+    def _follows(self) -> bool:
+        """Whether a partition is fetched here instead of from its leader: for a while, whatever comes."""
+        return any(state.follower == self.node_id for state in self._session.members)
 
     def _take(self, answer: FetchAnswer, body: memoryview) -> int:
         now = self._cluster.clock()

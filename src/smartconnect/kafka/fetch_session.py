@@ -73,6 +73,11 @@ class FetchSession:
         topic[state.tp.partition] = topic.pop(state.tp.partition)
         self._changed[state] = None
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the next request would name what the last one named: nothing has changed, and there is and will be no session."""
+        return self._epoch == FINAL_EPOCH and self._count <= self._above and not self._changed and not self._forgotten
+
     def next_listing(self, partition_max_bytes: int, now: float) -> Listing:
         """The next request. Whatever changes from here on belongs to the one after it."""
         incremental = self._count > (self._above if self._epoch <= 0 else self._above // 2)

@@ -1,6 +1,6 @@
 """Metadata answers → `ClusterMetadata`, and the cache of leaders made from them. Used by `cluster`.
 
-An answer whose bytes equal the last one (throttle time aside) is not decoded again: the object made last time is
+An answer whose bytes equal the last one to the same question (throttle time aside) is not decoded again: the object made last time is
 returned as long as somebody still holds it, so that watching thousands of topics costs a comparison."""
 
 from __future__ import annotations
@@ -8,25 +8,30 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Collection
-from typing import Any
-from uuid import UUID
+from functools import partial
+from typing import NamedTuple
 
 from smartconnect.kafka import messages
-from smartconnect.kafka.codes import failure
 from smartconnect.kafka.connection import LARGE_ANSWER, Connection, encode, off_loop
-from smartconnect.kafka.types import Broker, ClusterMetadata, PartitionInfo, TopicInfo, TopicPartition
+from smartconnect.kafka.metadata_codec import decode_metadata
+from smartconnect.kafka.types import ClusterMetadata, TopicInfo, TopicPartition
 
 _THROTTLE = 4
-_NO_ID = UUID(int=0)
+_Asked = tuple[frozenset[str] | None, bool, int]
+
+
+class _Last(NamedTuple):
+    """The newest answer to a question: its bytes, and what was made of them."""
+
+    content: bytes
+    made: weakref.ref[ClusterMetadata]
 
 
 class MetadataReader:
-    """Asks one connection. Keeps the newest answer's bytes only while somebody holds what was made of them."""
+    """Asks one connection. Keeps the newest answer to a question only while somebody holds what was made of it."""
 
     def __init__(self) -> None:
-        self._asked: tuple[object, bool, int] | None = None
-        self._bytes = memoryview(b"")
-        self._made: weakref.ref[ClusterMetadata] | None = None
+        self._last: dict[_Asked, _Last] = {}
 
     async def read(self, connection: Connection, topics: Collection[str] | None, operations: bool) -> ClusterMetadata:
         api = messages.METADATA
@@ -34,22 +39,18 @@ class MetadataReader:
         fields = _question(topics, operations)
         body = await connection.exchange(api, version, [await encode(api, version, fields)])
         asked = (None if topics is None else frozenset(topics), operations, version)
-        content = body[_THROTTLE:]
-        made = self._made() if self._made is not None and self._asked == asked else None
-        if made is not None and content == self._bytes:
+        content, last = bytes(body[_THROTTLE:]), self._last.get(asked)
+        made = last.made() if last is not None and last.content == content else None
+        if made is not None:
             return made
-        found = await off_loop(_decode, version, body, large=len(body) > LARGE_ANSWER)
-        if topics is None or len(topics) > 1:
-            self._remember(asked, content, found)
+        found = await off_loop(decode_metadata, version, body, large=len(body) > LARGE_ANSWER)
+        self._last[asked] = _Last(content, weakref.ref(found, partial(self._forget, asked)))
         return found
 
-    def _remember(self, asked: tuple[object, bool, int], content: memoryview, found: ClusterMetadata) -> None:
-        self._asked, self._bytes = asked, content
-        self._made = weakref.ref(found, self._drop_bytes)
-
-    def _drop_bytes(self, made: weakref.ref[ClusterMetadata]) -> None:
-        if self._made is made:
-            self._bytes, self._made = memoryview(b""), None
+    def _forget(self, asked: _Asked, made: weakref.ref[ClusterMetadata]) -> None:
+        last = self._last.get(asked)
+        if last is not None and last.made is made:
+            del self._last[asked]
 
 
 class LeaderCache:
@@ -90,22 +91,3 @@ def _question(topics: Collection[str] | None, operations: bool) -> dict[str, obj
         "allow_auto_topic_creation": False,
         "include_topic_authorized_operations": operations,
     }
-
-
-def _decode(version: int, body: memoryview) -> ClusterMetadata:
-    answer = messages.decode(messages.METADATA, version, body)
-    brokers = {b.node_id: Broker(b.node_id, b.host, b.port, b.rack) for b in answer.brokers}
-    topics = {topic.name: _topic(topic) for topic in answer.topics}
-    return ClusterMetadata(brokers, answer.cluster_id or "", answer.controller_id, topics)
-
-
-def _topic(topic: Any) -> TopicInfo:
-    partitions = {
-        p.partition_index: PartitionInfo(
-            p.leader_id, p.leader_epoch, tuple(p.replica_nodes), tuple(p.isr_nodes), failure(p.error_code)
-        )
-        for p in topic.partitions
-    }
-    identity = topic.topic_id if topic.topic_id and topic.topic_id != _NO_ID else None
-    operations = messages.operation_names(topic.authorized_operations)
-    return TopicInfo(topic.name, identity, partitions, failure(topic.error_code), bool(topic.is_internal), operations)

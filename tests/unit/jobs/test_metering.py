@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from smartconnect.domain.progress import Level, PartitionProgress, PartitionState
 from smartconnect.domain.task import Reason
 from smartconnect.jobs.lag import EndsSeen
-from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, sum_known
+from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, Standing, blocked_reason, standing
+from smartconnect.kafka.types import TopicPartition
 
 
 def test_the_copy_is_done_when_nothing_remains() -> None:
@@ -55,10 +58,47 @@ def test_the_oldest_reason_speaks_for_all() -> None:
     assert found == Reason("partition_blocked", "early (and 1 more)", since=10)
 
 
-def test_a_sum_with_an_unknown_part_is_unknown() -> None:
-    assert sum_known([1, 2]) == 3
-    assert sum_known([1, None]) is None
-    assert sum_known([]) == 0
+@dataclass
+class Row:
+    """A partition as a meter knows it."""
+
+    tp: TopicPartition
+    position: int | None
+    selected: bool = True
+    blocked: Reason | None = None
+    ends: EndsSeen = field(default_factory=EndsSeen)
+
+    def ending_at(self, end: int, now_ms: int = 0) -> Row:
+        self.ends.saw(end, self.position, now_ms)
+        return self
+
+
+def stand(*rows: Row) -> Standing:
+    return standing(rows, lambda row: row.position, 5000)
+
+
+def test_lags_add_up_and_the_longest_wait_counts() -> None:
+    quiet, behind = Row(TopicPartition("t", 0), 7).ending_at(7), Row(TopicPartition("t", 1), 10).ending_at(30, now_ms=2000)
+    assert stand() == Standing(0, 0, 0, 0, [])
+    assert stand(quiet, behind) == Standing(20, 3000, 54, 0, [])
+
+
+def test_a_lag_with_an_unknown_part_is_unknown() -> None:
+    known, unknown = Row(TopicPartition("t", 0), 7).ending_at(9), Row(TopicPartition("t", 1), None)
+    assert stand(known, unknown).lag_records is None
+    unknown.selected = False
+    assert stand(known, unknown).lag_records == 2
+
+
+def test_who_is_blocked_and_where_all_are_has_a_version() -> None:
+    row = Row(TopicPartition("t", 0), 7).ending_at(9)
+    before = stand(row)
+    row.position = 8
+    moved = stand(row)
+    row.blocked = Reason("a", "why", since=20)
+    blocked = stand(row)
+    assert len({before.version, moved.version}) == 2 and moved.blocked_version != blocked.blocked_version
+    assert (moved.blocked, blocked.blocked) == ([], [row.blocked])
 
 
 def test_rows_are_made_when_they_are_read() -> None:

@@ -49,6 +49,16 @@ async def test_room_comes_when_another_unit_lets_go() -> None:
     await asyncio.wait_for(waiting, 1)
 
 
+async def test_no_unit_is_pressed_while_the_budget_is_at_ease() -> None:
+    budget = MemoryBudget(1000)
+    shares = [budget.join() for _ in range(5)]
+    for step in range(60):
+        shares[step % 7 % 5].charge(7)
+        if budget.at_ease:
+            assert max(share.pressure() for share in shares) <= 0.5
+    assert not budget.at_ease
+
+
 async def test_a_unit_whose_uploads_hang_keeps_nobody_from_uploading() -> None:
     places = UploadPlaces(2)
     stuck, other = places.join(), places.join()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from smartconnect.domain.clock import Clock
@@ -16,13 +17,14 @@ from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.intake import Intake
 from smartconnect.jobs.kafka_replication.partition import Partition
 from smartconnect.jobs.kafka_replication.roster import Roster
-from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, measure_budget, sum_known
+from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, measure_budget, standing
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 
 STARTING, INITIAL_COPY, REPLICATING = "starting", "initial_copy", "replicating"
 _CATCHING_UP_MS: Final = 10_000
 _REST_S: Final = 10.0
 """Thousands of quiet partitions are looked at so often."""
+_REACHED: Final[Callable[[Partition], int]] = attrgetter("reached")
 
 
 class Meter:
@@ -109,10 +111,9 @@ class Meter:
             )
             counters.update(self._inc.counters)
         partitions = list(self._roster.partitions.values()) if self._roster is not None else []
-        selected = [partition for partition in partitions if partition.selected]
-        lags = [partition.ends.lag(partition.reached) for partition in selected]
         now, started, copying = self._clock.now_ms(), self._phase != STARTING, self._phase == INITIAL_COPY
-        blocked = dict.fromkeys(partition.blocked for partition in partitions)
+        found = standing(partitions, _REACHED, now)
+        blocked = dict.fromkeys(found.blocked)
         troubles = self._roster.troubles.values() if self._roster is not None else ()
         return Progress(
             phase=self._phase,
@@ -120,11 +121,11 @@ class Meter:
             percent=self._pace.percent if copying else None,
             eta_ms=self._pace.eta_ms if copying else None,
             counters=dict(counters),
-            lag_records=sum_known(lags) if started else None,
-            lag_ms=max((p.ends.lag_ms(p.reached, now) for p in selected), default=0) if started else None,
+            lag_records=found.lag_records if started else None,
+            lag_ms=found.lag_ms if started else None,
             partitions=LazyRows(partitions, partial(_row, self._context.unit.prefix, now)),
-            partitions_version=sum(p.reached + (p.ends.end or 0) for p in partitions),
-            blocked_version=sum(hash(partition.tp) for partition in partitions if partition.blocked is not None),
+            partitions_version=found.version,
+            blocked_version=found.blocked_version,
             direction=self._context.unit.prefix,
             reason=self._held_up() or blocked_reason([*blocked, *(trouble for trouble in troubles if trouble not in blocked)]),
         )

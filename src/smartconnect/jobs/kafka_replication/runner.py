@@ -181,10 +181,11 @@ class MovingUnit:
 
     async def _follow(self, seen: Seen) -> None:
         """Topics and partitions that appeared, went or were made again."""
-        self._meter.stir()
         self._seen = seen
         self._room.saw(seen.limits)
         changes: Changes = await self._roster.take(seen)
+        if any(changes):
+            self._meter.stir()
         await self._meter.see_ends(changes.added)
         for partition in changes.gone:
             self._gaps.gone(partition)

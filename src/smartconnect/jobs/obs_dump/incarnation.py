@@ -34,7 +34,7 @@ from smartconnect.jobs.obs_dump.transaction_steps import TransactionSteps
 from smartconnect.jobs.obs_dump.uploads import Leaving, UploadTools
 from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.transactions import TransactionalId
-from smartconnect.kafka.types import TopicPartition
+from smartconnect.kafka.types import ClusterMetadata, TopicPartition
 from smartconnect.kernels import BlockPool
 
 _UNSTABLE_AGAIN_S = (0.02, 1.0)
@@ -69,6 +69,7 @@ class Incarnation:
         self.names = ObjectNames(spec.path, spec.time_format, spec.timezone)
         self.crew = Crew()
         self.counters: Counter[str] = Counter()
+        self._selected: tuple[ClusterMetadata, Mapping[TopicPartition, UUID | None]] | None = None
 
     async def __aenter__(self) -> Self:
         resources = self.resources
@@ -98,10 +99,15 @@ class Incarnation:
         crc = crc32.iscsi(tp.topic.encode())
         return unit_index(crc, tp.partition, self.context.units_each) == self.context.unit.index
 
-    async def selected(self, max_age_s: float) -> dict[TopicPartition, UUID | None]:
-        """The partitions of this unit that the task selects now, with their topics' ids."""
-        selection = selected_by(self.spec)
+    async def selected(self, max_age_s: float) -> Mapping[TopicPartition, UUID | None]:
+        """The partitions of this unit that the task selects now, with their topics' ids; the same object while nothing changes."""
         metadata = await self.resources.topics.look(self.instance, self.spec.topics or None, max_age_s=max_age_s)
+        if self._selected is None or self._selected[0] is not metadata:
+            self._selected = metadata, self._select(metadata)
+        return self._selected[1]
+
+    def _select(self, metadata: ClusterMetadata) -> dict[TopicPartition, UUID | None]:
+        selection = selected_by(self.spec)
         found = {}
         for name, topic in metadata.topics.items():
             if topic.error is not None or not selection.selects(name):

@@ -5,15 +5,16 @@ know; the rows of the partitions are made only when somebody wants to store them
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.progress import Level, PartitionProgress, PartitionState, Progress
 from smartconnect.engine.unit import UnitContext
-from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, measure_budget, sum_known
+from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, measure_budget, standing
 from smartconnect.jobs.obs_dump.assembler import Assembler
 from smartconnect.jobs.obs_dump.deadlines import interval_of
 from smartconnect.jobs.obs_dump.partition import Partition
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from smartconnect.jobs.obs_dump.incarnation import Incarnation
 
 STARTING, INITIAL_COPY, DUMPING = "starting", "initial_copy", "dumping"
+_REST_S: Final = 10.0
+"""Thousands of quiet partitions are looked at so often."""
+_POSITION: Final[Callable[[Partition], int | None]] = attrgetter("position")
 
 
 class Meter:
-    """One incarnation's. `begin` when the positions are known, `started` when fetching may begin, `tick` in every round of the loop."""
+    """One incarnation's. `begin` when the positions are known, `started` when fetching may begin, `tick` in every round of the loop, `stir`
+    when something has come, gone or been committed."""
 
     def __init__(self, context: UnitContext, spec: ObsDumpSpec, clock: Clock) -> None:
         self._context, self._spec, self._clock = context, spec, clock
@@ -41,6 +46,7 @@ class Meter:
         self._pace = CopyPace()
         self._held = HeldBack(context.ledger.event)
         self._delimiters_told = False
+        self._rests_until = 0.0
 
     async def begin(self, roster: Roster, assembler: Assembler, inc: Incarnation) -> None:
         """Continue the counters of earlier owners; see where the initial copy of new partitions ends."""
@@ -66,17 +72,23 @@ class Meter:
         self._enter(INITIAL_COPY)
         self.tick()
 
+    def stir(self) -> None:
+        """What is known of the partitions may not hold any more."""
+        self._rests_until = 0.0
+
     def tick(self) -> None:
-        """Keep up with the partitions: once per round of the loop, cheap when nothing changed."""
+        """Keep up with the partitions: at most once a second, whatever happens; rarely while nothing happens and nothing waits."""
         now = self._clock.monotonic()
-        if not self._pace.is_due(now):
+        if now < self._rests_until or not self._pace.is_due(now):
             return
         assert self._roster is not None
         partitions = self._roster.partitions.values()
         done = total = 0
+        waiting = False
         for partition in partitions:
             partition.ends.durable(partition.position)
             self._held.look(partition.tp, partition.held_back, now)
+            waiting = waiting or bool(partition.held_back or partition.ends.lag(partition.position)) or not partition.settled
             if partition.initial_end is not None and partition.start_offset is not None and partition.selected:
                 length = max(0, partition.initial_end - partition.start_offset)
                 total += length
@@ -86,6 +98,8 @@ class Meter:
             self._enter(DUMPING)
         self._measure(partitions, now)
         self._tell_delimiters()
+        if self._phase == DUMPING and not waiting:
+            self._rests_until = now + _REST_S
 
     def progress(self) -> Progress:
         counters, inc = self._base.copy(), self._inc
@@ -100,9 +114,8 @@ class Meter:
             )
             counters.update(inc.counters)
         partitions = list(self._roster.partitions.values()) if self._roster is not None else []
-        selected = [partition for partition in partitions if partition.selected]
-        lags = [partition.ends.lag(partition.position) for partition in selected]
         now, started, copying = self._clock.now_ms(), self._phase != STARTING, self._phase == INITIAL_COPY
+        found = standing(partitions, _POSITION, now)
         troubled = inc.calls.reason() if inc is not None else None
         return Progress(
             phase=self._phase,
@@ -110,12 +123,12 @@ class Meter:
             percent=self._pace.percent if copying else None,
             eta_ms=self._pace.eta_ms if copying else None,
             counters=dict(counters),
-            lag_records=sum_known(lags) if started else None,
-            lag_ms=max((p.ends.lag_ms(p.position, now) for p in selected), default=0) if started else None,
+            lag_records=found.lag_records if started else None,
+            lag_ms=found.lag_ms if started else None,
             partitions=LazyRows(partitions, partial(_row, self._spec, now)),
-            partitions_version=sum((partition.position or 0) + (partition.ends.end or 0) for partition in partitions),
-            blocked_version=sum(hash(partition.tp) for partition in partitions if partition.blocked is not None),
-            reason=troubled or blocked_reason(partition.blocked for partition in partitions),
+            partitions_version=found.version,
+            blocked_version=found.blocked_version,
+            reason=troubled or blocked_reason(found.blocked),
         )
 
     def _enter(self, phase: str) -> None:

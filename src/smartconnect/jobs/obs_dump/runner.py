@@ -152,6 +152,7 @@ class MovingUnit:
         return self._inc.uploads.leaving.nbytes >= self._most_leaving
 
     async def _take_in(self, frame: Frame) -> None:
+        self._meter.stir()
         try:
             for fetched in frame.partitions:
                 partition = self._roster.partitions.get(fetched.tp)
@@ -252,6 +253,8 @@ class MovingUnit:
                 await asyncio.sleep(0)
 
     def _relieve_memory(self) -> None:
+        if self._inc.memory.at_ease:
+            return
         pressure = self._inc.memory.pressure()
         if pressure >= EARLY_PARTS_AT:
             self._relieve(cut=pressure >= EARLY_CUTS_AT and not self._crowded())
@@ -310,6 +313,8 @@ class MovingUnit:
         """Topics and partitions that appeared, went or were made again. Nothing is rewound while a transaction names it."""
         while self._changes and not any(p.in_transaction for p in (*self._changes[0].gone, *self._changes[0].recreated)):
             changes = self._changes.popleft()
+            if any(changes):
+                self._meter.stir()
             for partition in changes.gone:
                 self._gaps.topic_gone(partition)
             await self._take_up(changes)
@@ -333,6 +338,7 @@ class MovingUnit:
     # -- what the committer and the uploads tell ---------------------------------------------------------------------------
 
     def _committed(self, partition: Partition, named: list[PendingEntry]) -> None:
+        self._meter.stir()
         if named:
             self._publisher.publish(partition)
         self._deadlines.add(self._inc.clock.monotonic(), partition)
