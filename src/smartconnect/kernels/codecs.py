@@ -41,12 +41,14 @@ _Room = Callable[[int], memoryview]
 
 
 class Scratch:
-    """One reusable buffer of `size` bytes. What does not fit into its rest gets memory of its own. For one thread at a time."""
+    """One reusable buffer of at most `size` bytes: none before it is used, and as large as what was put there between two resets wanted.
+    What does not fit into its rest gets memory of its own. For one thread at a time."""
 
     def __init__(self, size: int = 4 << 20, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
-        self._buffer = memoryview(bytearray(size))
-        self._used = 0
+        self._size = size
+        self._buffer = _fresh(0)
+        self._used = self._wanted = 0
 
     @property
     def used(self) -> int:
@@ -55,17 +57,22 @@ class Scratch:
 
     def reset(self) -> None:
         """Use the buffer anew: results given so far become invalid."""
-        self._used = 0
+        if len(self._buffer) < min(self._wanted, self._size):
+            self._buffer = _fresh(min(self._size, 1 << (self._wanted - 1).bit_length()))
+        self._used = self._wanted = 0
 
     def decompress(self, codec: Codec, section: BytesLike) -> memoryview:
         """As the function `decompress`; valid until `reset`."""
-        begin = self._used
+        begin, most = self._used, 0
 
         def room(nbytes: int) -> memoryview:
+            nonlocal most
+            most = max(most, nbytes)
             place = self._buffer[begin : begin + nbytes]
             return place if len(place) == nbytes else _fresh(nbytes)
 
         result = decompress(codec, section, self.limit, room)
+        self._wanted += most
         if result.obj is self._buffer.obj:
             self._used = begin + len(result)
         return result

@@ -74,10 +74,24 @@ def test_scratch_results_stay_valid_until_reset(form):
 
 
 def test_scratch_reuses_its_buffer():
-    scratch = Scratch(size=1 << 20)
-    first = scratch.decompress(Codec.LZ4, compress(Codec.LZ4, TEXT))
-    scratch.reset()
-    assert scratch.decompress(Codec.LZ4, compress(Codec.LZ4, TEXT)).obj is first.obj
+    scratch, places = Scratch(size=1 << 20), []
+    for _ in range(3):
+        places.append(scratch.decompress(Codec.LZ4, compress(Codec.LZ4, TEXT)).obj)
+        scratch.reset()
+    assert places[1] is places[2]
+
+
+def test_scratch_takes_memory_only_when_it_is_used_and_no_more_than_its_size():
+    small, large, huge = (compress(Codec.LZ4, bytes(nbytes)) for nbytes in (10_000, 3 << 20, 20 << 20))
+    tracemalloc.start()
+    scratches = [Scratch() for _ in range(100)]
+    assert tracemalloc.get_traced_memory()[0] < 100_000
+    scratch = scratches[0]
+    for data, holds in ((small, 16 << 10), (large, 4 << 20), (huge, 4 << 20), (small, 4 << 20)):
+        scratch.decompress(Codec.LZ4, data)
+        scratch.reset()
+        assert holds <= tracemalloc.get_traced_memory()[0] < holds + 100_000
+    tracemalloc.stop()
 
 
 def test_codec_none_is_the_section_itself():
