@@ -2,7 +2,7 @@
 
 Requests are given as plain keyword fields (nested structures as dicts), answers come back as objects with one attribute
 per field; both are named as in Kafka's schemas, in snake case. `Api` says which versions we use (kafka-replication.md §10).
-Calls that are hot (Fetch, Produce) have codecs of their own and only take their `Api` from here."""
+Calls that are hot (Fetch, Produce, the answers to Metadata) have codecs of their own and only take their `Api` from here."""
 
 from __future__ import annotations
 
