@@ -43,6 +43,7 @@ class Fetcher:
         self._frames: deque[Frame] = deque()
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
+        self._interrupted = False
         self._failure: BaseException | None = None
         self._troubles: dict[int, tuple[float, Exception]] = {}
         self._paused = 0
@@ -117,20 +118,26 @@ class Fetcher:
         return sorted(self._troubles.values(), key=lambda trouble: trouble[0])
 
     async def next(self, timeout_s: float) -> Frame | None:
-        """The next answer with something in it, None after `timeout_s`. The caller releases the frame. Raises what ends
+        """The next answer with something in it, None after `timeout_s` or `interrupt`. The caller releases the frame. Raises what ends
         all fetching: credentials refused, versions that do not meet."""
         frame = self._ready_frame()
         if frame is not None or timeout_s <= 0:
             return frame
         try:
             async with asyncio.timeout(timeout_s):
-                while frame is None:
+                while frame is None and not self._interrupted:
                     self._arrived.clear()
                     await self._arrived.wait()
                     frame = self._ready_frame()
         except TimeoutError:
             return None
+        self._interrupted = False
         return frame
+
+    def interrupt(self) -> None:
+        """The caller has something else to do: `next` returns at once where it waits, or the next time that it would."""
+        self._interrupted = True
+        self._arrived.set()
 
     async def close(self) -> None:
         """Stop fetching, close the connections, give back the bytes of frames that nobody took."""

@@ -1,4 +1,4 @@
-"""A fetcher whose caller is slow: frames do not pile up."""
+"""A fetcher whose caller is slow, or waits: frames do not pile up, and what else there is to do is not kept waiting."""
 
 from __future__ import annotations
 
@@ -44,3 +44,16 @@ async def test_nothing_more_is_asked_for_while_enough_frames_wait_for_the_caller
         await fetcher.next(0)
         async with asyncio.timeout(5):
             await admission.asked.wait()
+
+
+async def test_a_caller_that_waits_can_be_interrupted() -> None:
+    admission = AskedAdmission()
+    cluster = cast(Cluster, SimpleNamespace(clock=lambda: 0.0, timing=Timing()))
+    async with Fetcher(cluster, FetchOptions(), admission) as fetcher, asyncio.timeout(5):
+        waiting = asyncio.ensure_future(fetcher.next(60))
+        await asyncio.sleep(0)
+        fetcher.interrupt()
+        assert await waiting is None
+        fetcher.interrupt()
+        assert await fetcher.next(60) is None
+        assert await fetcher.next(0.01) is None

@@ -75,10 +75,15 @@ class Meter:
         """What is known of the partitions may not hold any more."""
         self._rests_until = 0.0
 
+    @property
+    def rests(self) -> bool:
+        """Whether nothing waits, as far as is known, and nothing has happened since that was found."""
+        return self._clock.monotonic() < self._rests_until
+
     def tick(self) -> None:
         """Keep up with the partitions: at most once a second, whatever happens; rarely while nothing happens and nothing waits."""
         now = self._clock.monotonic()
-        if now < self._rests_until or not self._pace.is_due(now):
+        if self.rests or not self._pace.is_due(now):
             return
         assert self._roster is not None
         done = total = waiting = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from smartconnect.domain.errors import PartitionBlocked
@@ -40,6 +40,8 @@ from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, Frame
 
 _POLL_S: Final = 0.5
+_CALM_POLL_S: Final = 2.0
+"""While every partition is fetched and nothing waits: frames, looks, failures and the stop signal still come through at once."""
 _ROUND_S: Final = 0.2
 _FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20, most_fetches_per_s=400)
 _MOST_IN_AIR: Final = 4 << 20
@@ -95,6 +97,7 @@ class MovingUnit:
         self._looks: deque[Seen] = deque()
         self._by_lane: dict[Lane, Partition] = {}
         self._next_round = 0.0
+        self._calm = False
 
     async def start(self) -> None:
         """Nothing is fetched before every older owner is fenced and the positions are read."""
@@ -102,16 +105,18 @@ class MovingUnit:
         await self._follow(await self._keeper.first_look())
         crew = self._inc.crew
         crew.spawn(self._committer.run(), "committer")
-        crew.spawn(self._keeper.run(self._looks.append), "topics")
+        crew.spawn(self._keeper.run(self._looked), "topics")
         crew.spawn(self._side_work.run(), "side work")
         self._meter.started()
 
     async def move(self, stop: StopSignal) -> None:
         """Fetch, decide, hand over, until told to stop or something fails."""
         crew = self._inc.crew
+        crew.spawn(self._interrupt_after(stop.wait()), "stop")
+        crew.spawn(self._interrupt_after(crew.failed.wait()), "failure")
         while not stop.is_set():
             crew.check()
-            frame = await self._fetcher.next(_POLL_S)
+            frame = await self._fetcher.next(_CALM_POLL_S if self._calm and self._meter.rests else _POLL_S)
             if frame is not None:
                 await self._take_in(frame)
             while self._looks:
@@ -135,10 +140,15 @@ class MovingUnit:
         while not self._committer.settled:
             await self._committer.ended()
 
+    async def _interrupt_after(self, sign: Awaitable[object]) -> None:
+        await sign
+        self._fetcher.interrupt()
+
     # -- what was fetched --------------------------------------------------------------------------------------------------
 
     async def _take_in(self, frame: Frame) -> None:
         self._meter.stir()
+        self._calm = False
         hold = Hold(frame.release)
         try:
             for fetched in frame.partitions:
@@ -179,8 +189,13 @@ class MovingUnit:
 
     # -- partitions come and go --------------------------------------------------------------------------------------------
 
+    def _looked(self, seen: Seen) -> None:
+        self._looks.append(seen)
+        self._fetcher.interrupt()
+
     async def _follow(self, seen: Seen) -> None:
         """Topics and partitions that appeared, went or were made again."""
+        self._calm = False
         self._seen = seen
         self._room.saw(seen.limits)
         changes: Changes = await self._roster.take(seen)
@@ -208,11 +223,14 @@ class MovingUnit:
         self._next_round = now + _ROUND_S
         for partition in await self._gaps.settle():
             self._fetch(partition)
+        calm = True
         for partition in self._roster.partitions.values():
             if partition.retry_at is not None and partition.retry_at <= now:
                 partition.blocked = partition.retry_at = None
             if not partition.fetching and partition.wants_fetch and not partition.flights:
                 self._fetch(partition)
+            calm = calm and partition.fetching
+        self._calm = calm
 
     def _fetch(self, partition: Partition) -> None:
         inc = self._inc
