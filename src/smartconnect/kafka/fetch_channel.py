@@ -1,8 +1,9 @@
 """One connection of a fetcher: asks one broker for its share of the partitions, one request at a time, for ever.
 
 Guarantees: memory is reserved before each request and what did not come is given back; a partition's answer counts only if
-nobody moved the partition meanwhile; whatever goes wrong with the connection or a leader makes the partitions homeless,
-and `fetch_placement` finds them a new one. Used by `fetcher` alone."""
+nobody moved the partition meanwhile; topics are asked for by id where that can be, so that one that was made again under the
+same name is never read on as the old one, however soon (KIP-516); whatever goes wrong with the connection or a leader makes
+the partitions homeless, and `fetch_placement` finds them a new one. Used by `fetcher` alone."""
 
 from __future__ import annotations
 
@@ -17,8 +18,16 @@ from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import LEADER_MOVED, KafkaCode, failure
 from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.errors import ConnectionLost
-from smartconnect.kafka.fetch_codec import FetchAnswer, FetchQuestion, PartitionAnswer, decode_fetch, encode_fetch
-from smartconnect.kafka.fetch_echo import Echo, Shape, throttle_ms
+from smartconnect.kafka.fetch_codec import (
+    BY_ID_FROM,
+    LAST_BY_NAME,
+    FetchAnswer,
+    FetchQuestion,
+    PartitionAnswer,
+    decode_fetch,
+    encode_fetch,
+)
+from smartconnect.kafka.fetch_echo import Echo, Request, Shape, throttle_ms
 from smartconnect.kafka.fetch_session import FetchSession
 from smartconnect.kafka.fetch_types import Admission, FetchedPartition, FetchOptions, Frame
 from smartconnect.kafka.partition import PartitionState
@@ -32,6 +41,12 @@ CURED_BY_PLACING = LEADER_MOVED | {
     KafkaCode.UNKNOWN_SERVER_ERROR,
     KafkaCode.REQUEST_TIMED_OUT,
     KafkaCode.NETWORK_EXCEPTION,
+}
+"""A topic id that the broker does not know, or no longer, is among them: placement reads what there is under the name now."""
+SESSION_LOST = {
+    KafkaCode.FETCH_SESSION_ID_NOT_FOUND,
+    KafkaCode.INVALID_FETCH_SESSION_EPOCH,
+    KafkaCode.FETCH_SESSION_TOPIC_ID_ERROR,
 }
 
 
@@ -139,10 +154,9 @@ class FetchChannel:
             return 0
         options, now = self._options, self._cluster.clock()
         wait_ms, least = (options.idle_wait_ms, 1) if self._idle else (options.max_wait_ms, options.min_bytes)
-        version = connection.version(messages.FETCH)
-        request = self._request(Shape(version, wait_ms, least, window), now)
+        request = self._request(Shape(connection.version(messages.FETCH), wait_ms, least, window), now)
         timeout_s = self._cluster.timing.request_s + wait_ms / 1000
-        body = await connection.exchange(messages.FETCH, version, [request], timeout_s=timeout_s)
+        body = await connection.exchange(messages.FETCH, request.version, [request.body], timeout_s=timeout_s)
         self._window.came(len(body))
         self._next_send = now + self._pace_s() if len(body) < SMALL_ANSWER else 0.0
         if self._session.repeats and self._echo.again(body):
@@ -150,7 +164,7 @@ class FetchChannel:
             self._owner.trouble(self.node_id, None)
             self._idle = not self._owner.paused
             return 0
-        answer = decode_fetch(version, body)
+        answer = decode_fetch(request.version, body, self._session.names)
         connection.throttle(answer.throttle_ms / 1000)
         self._owner.trouble(self.node_id, None)
         came = self._take(answer, body)
@@ -158,12 +172,14 @@ class FetchChannel:
             self._echo.heard(body)
         return came
 
-    def _request(self, shape: Shape, now: float) -> bytes:
+    def _request(self, shape: Shape, now: float) -> Request:
         """The next request; the last one, as it is, where it would say the same."""
         again = self._echo.request(shape) if self._session.repeats else None
         if again is not None:
             return again
-        listing = self._session.next_listing(min(self._options.partition_max_bytes, shape.max_bytes), now)
+        most = min(self._options.partition_max_bytes, shape.max_bytes)
+        listing = self._session.next_listing(most, now, takes_ids=shape.offered >= BY_ID_FROM)
+        version = shape.offered if listing.by_id else min(shape.offered, LAST_BY_NAME)
         question = FetchQuestion(
             shape.wait_ms,
             shape.min_bytes,
@@ -173,7 +189,7 @@ class FetchChannel:
             listing.session_epoch,
             self._cluster.rack,
         )
-        request = encode_fetch(shape.version, question, listing.wanted, listing.forgotten)
+        request = Request(version, encode_fetch(version, question, listing.wanted, listing.forgotten))
         self._echo.asked(shape, request)
         return request
 
@@ -184,7 +200,7 @@ class FetchChannel:
     def _take(self, answer: FetchAnswer, body: memoryview) -> int:
         now = self._cluster.clock()
         if code := failure(answer.error):
-            if code in (KafkaCode.FETCH_SESSION_ID_NOT_FOUND, KafkaCode.INVALID_FETCH_SESSION_EPOCH):
+            if code in SESSION_LOST:
                 self._session.refused(now)
                 return 0
             raise ConnectionLost(f"Kafka broker {self.node_id} refuses to be fetched from: {code.name}")

@@ -1,7 +1,8 @@
-"""Fetch requests and answers (v11, v12) by hand: records are slices of the answer's own buffer, nothing is copied.
+"""Fetch requests and answers (v11 to v13) by hand: records are slices of the answer's own buffer, nothing is copied.
 
-Pure; used by `fetch_channel`. Source: Kafka's FetchRequest/FetchResponse schemas, KIP-227 (sessions), KIP-392 (rack),
-KIP-482 (compact encoding in v12). Every length is checked against what is left before anything is allocated for it."""
+Pure; used by `fetch_channel` and `log_scan`. Source: Kafka's FetchRequest/FetchResponse schemas, KIP-227 (sessions), KIP-392
+(rack), KIP-482 (compact encoding in v12), KIP-516 (v13 names topics by their ids, so that a topic that was made again under the
+same name is another one). Every length is checked against what is left before anything is allocated for it."""
 
 from __future__ import annotations
 
@@ -21,6 +22,9 @@ from smartconnect.kafka.primitives import (
 )
 
 FLEXIBLE_FROM = 12
+BY_ID_FROM = 13
+LAST_BY_NAME = BY_ID_FROM - 1
+ID_SIZE = 16
 
 _HEAD = struct.Struct(">iiiibii")
 _WANTED_11 = struct.Struct(">iiqqi")
@@ -43,6 +47,13 @@ class FetchQuestion(NamedTuple):
     rack: str
 
 
+class TopicRef(NamedTuple):
+    """A topic as requests name it: by its id from v13 on, by its name before. `topic_id`: 16 bytes, empty where nobody told it."""
+
+    name: str
+    topic_id: bytes = b""
+
+
 class Wanted(NamedTuple):
     """One partition of a request; `leader_epoch` is the one we believe is current."""
 
@@ -53,7 +64,8 @@ class Wanted(NamedTuple):
 
 
 class PartitionAnswer(NamedTuple):
-    """One partition of an answer, as the broker sent it; `records` may end in a partial batch."""
+    """One partition of an answer, as the broker sent it; `records` may end in a partial batch. `topic` is the name, empty for an
+    id that nobody asked for."""
 
     topic: str
     partition: int
@@ -76,10 +88,10 @@ class FetchAnswer(NamedTuple):
 def encode_fetch(
     version: int,
     question: FetchQuestion,
-    wanted: Iterable[tuple[str, Sequence[Wanted]]],
-    forgotten: Mapping[str, Sequence[int]],
+    wanted: Iterable[tuple[TopicRef, Sequence[Wanted]]],
+    forgotten: Mapping[TopicRef, Sequence[int]],
 ) -> bytes:
-    """A request body; `forgotten` are partitions that leave the session."""
+    """A request body; `forgotten` are partitions that leave the session. From v13 on every topic must have an id."""
     compact = version >= FLEXIBLE_FROM
     out = bytearray(
         _HEAD.pack(
@@ -95,7 +107,7 @@ def encode_fetch(
     topics = list(wanted)
     _put_count(out, len(topics), compact)
     for topic, partitions in topics:
-        out += compact_string(topic) if compact else plain_string(topic)
+        out += _named(topic, version)
         _put_count(out, len(partitions), compact)
         for number, epoch, offset, max_bytes in partitions:
             if compact:
@@ -107,13 +119,19 @@ def encode_fetch(
             out.append(0)
     _put_count(out, len(forgotten), compact)
     for topic, numbers in forgotten.items():
-        out += compact_string(topic) if compact else plain_string(topic)
+        out += _named(topic, version)
         _put_count(out, len(numbers), compact)
         out += struct.pack(f">{len(numbers)}i", *numbers)
         if compact:
             out.append(0)
     out += compact_string(question.rack) + b"\0" if compact else plain_string(question.rack)
     return bytes(out)
+
+
+def _named(topic: TopicRef, version: int) -> bytes:
+    if version >= BY_ID_FROM:
+        return topic.topic_id
+    return compact_string(topic.name) if version >= FLEXIBLE_FROM else plain_string(topic.name)
 
 
 def _put_count(out: bytearray, count: int, compact: bool) -> None:
@@ -123,15 +141,15 @@ def _put_count(out: bytearray, count: int, compact: bool) -> None:
         out += _INT.pack(count)
 
 
-def decode_fetch(version: int, body: memoryview) -> FetchAnswer:
-    """MalformedData where the bytes do not fit; the records of a partition are a slice of `body`."""
+def decode_fetch(version: int, body: memoryview, names: Mapping[bytes, str]) -> FetchAnswer:
+    """MalformedData where the bytes do not fit; the records of a partition are a slice of `body`. `names` of the topics asked for by id."""
     compact = version >= FLEXIBLE_FROM
     try:
         throttle, error, session = _ANSWER.unpack_from(body, 0)
         topics, at = _take_count(body, _ANSWER.size, compact)
         answers: list[PartitionAnswer] = []
         for _ in range(topics):
-            topic, at = _take_topic(body, at, compact)
+            topic, at = _take_topic(body, at, version, names)
             partitions, at = _take_count(body, at, compact)
             for _ in range(partitions):
                 answer, at = _take_partition(body, at, topic, compact)
@@ -158,8 +176,11 @@ def _take_partition(body: memoryview, at: int, topic: str, compact: bool) -> tup
     return PartitionAnswer(topic, number, error, high, stable, start, aborted, preferred, records), at
 
 
-def _take_topic(body: memoryview, at: int, compact: bool) -> tuple[str, int]:
-    if compact:
+def _take_topic(body: memoryview, at: int, version: int, names: Mapping[bytes, str]) -> tuple[str, int]:
+    if version >= BY_ID_FROM:
+        raw, at = take_bytes(body, at, ID_SIZE)
+        return names.get(bytes(raw), ""), at
+    if version >= FLEXIBLE_FROM:
         length, at = take_varint(body, at)
         return take_text(body, at, length - 1)
     length = int.from_bytes(body[at : at + 2], "big", signed=True)

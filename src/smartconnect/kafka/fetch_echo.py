@@ -10,12 +10,20 @@ _NOTHING: Final = b""
 
 
 class Shape(NamedTuple):
-    """What a request holds beside its partitions and what is the same for the connection's whole life."""
+    """What a request holds beside its partitions and what is the same for the connection's whole life. `offered`: the newest version that
+    the broker and we know."""
 
-    version: int
+    offered: int
     wait_ms: int
     min_bytes: int
     max_bytes: int
+
+
+class Request(NamedTuple):
+    """An encoded request, and the version that it is in."""
+
+    version: int
+    body: bytes
 
 
 class Echo:
@@ -23,9 +31,10 @@ class Echo:
 
     def __init__(self) -> None:
         self._shape: Shape | None = None
-        self._request = self._answer = _NOTHING
+        self._request: Request | None = None
+        self._answer = _NOTHING
 
-    def asked(self, shape: Shape, request: bytes) -> None:
+    def asked(self, shape: Shape, request: Request) -> None:
         """A request was made, about whatever partitions."""
         self._shape, self._request, self._answer = shape, request, _NOTHING
 
@@ -33,7 +42,7 @@ class Echo:
         """The answer to it brought nothing, and would bring nothing again."""
         self._answer = bytes(answer[_THROTTLE:])
 
-    def request(self, shape: Shape) -> bytes | None:
+    def request(self, shape: Shape) -> Request | None:
         """The last request, for the same partitions in this shape; None: make one."""
         return self._request if shape == self._shape else None
 

@@ -1,8 +1,8 @@
 """Finding the broker from which each partition is to be fetched, and checking its position before the first fetch there.
 
 A partition without a channel is *homeless*: new, or its leader moved, its broker died, a nearer replica was named. The
-placement task reads the metadata anew, compares the topic's id with that of the position (requests name topics, and the name
-may be another topic's by now), compares the position with the leader's history (OffsetForLeaderEpoch, KIP-320: an unclean
+placement task reads the metadata anew, compares the topic's id with that of the position (the name may be another topic's by
+now) and notes it for the requests, compares the position with the leader's history (OffsetForLeaderEpoch, KIP-320: an unclean
 election may have cut off what was read) and hands the partition to a channel. Failures pause 50 ms … 5 s, per partition.
 Used by `fetcher` alone."""
 
@@ -17,6 +17,7 @@ from smartconnect.domain.errors import ClusterUnreachable
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import LEADER_MOVED, KafkaCode
 from smartconnect.kafka.errors import BrokerRefused, ConnectionLost
+from smartconnect.kafka.fetch_codec import TopicRef
 from smartconnect.kafka.offsets import EpochEnd, epoch_ends
 from smartconnect.kafka.partition import PartitionState
 from smartconnect.kafka.types import TopicPartition
@@ -115,6 +116,7 @@ class Placement:
                 self._give_up(state, KafkaCode.INCONSISTENT_TOPIC_ID)
             elif state.tp in leaders:
                 state.leader, state.leader_epoch = leaders[state.tp]
+                state.ref = self._ref(state.tp.topic)
                 homes.append(state)
             else:
                 self._without_leader(state)
@@ -123,6 +125,10 @@ class Placement:
     def _is_of_another_topic(self, state: PartitionState) -> bool:
         topic = self._cluster.leaders.topic(state.tp.topic)
         return topic is not None and None not in (topic.topic_id, state.topic_id) and topic.topic_id != state.topic_id
+
+    def _ref(self, name: str) -> TopicRef:
+        topic = self._cluster.leaders.topic(name)
+        return TopicRef(name) if topic is None or topic.topic_id is None else TopicRef(name, topic.topic_id.bytes)
 
     def _without_leader(self, state: PartitionState) -> None:
         topic = self._cluster.leaders.topic(state.tp.topic)

@@ -58,7 +58,8 @@ class Fetcher:
 
     def assign(self, tp: TopicPartition, offset: int, leader_epoch: int = -1, topic_id: UUID | None = None) -> None:
         """Fetch a partition from `offset` on; `leader_epoch` is that of the record before it, for the check of KIP-320. `topic_id`: of the
-        topic that `offset` is a position in; one of the same name that was made since is INCONSISTENT_TOPIC_ID, where brokers tell ids."""
+        topic that `offset` is a position in; one of the same name that was made since is INCONSISTENT_TOPIC_ID, where brokers tell ids
+        (Kafka 2.8), and nothing of it is delivered, where they are asked by id (3.1). None: whatever topic has the name."""
         if tp in self._states:
             self.drop(tp)
         self._states[tp] = state = PartitionState(tp, offset, leader_epoch, topic_id)

@@ -2,8 +2,8 @@
 
 Guarantees: every batch that the log still holds in [start, end) is given once, in order, whatever transactions it belongs to (isolation 0);
 it ends also where compaction left nothing before the end. A leader that moves is followed for the cluster's patience; a log that was cut
-below the end is an error, never a short answer. One answer of at most `max_bytes` is held at a time. For continuous reading there is
-`fetcher`. Used by the replication's positions and producer ids."""
+below the end is an error, never a short answer. One answer of at most `max_bytes` is held at a time. The topic is asked for by name: nobody
+but us makes it. For continuous reading there is `fetcher`. Used by the replication's positions and producer ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from smartconnect.kafka.batch import extent
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import LEADER_MOVED, RETRIABLE, KafkaCode, failure
 from smartconnect.kafka.errors import refusal
-from smartconnect.kafka.fetch_codec import FetchQuestion, PartitionAnswer, Wanted, decode_fetch, encode_fetch
+from smartconnect.kafka.fetch_codec import (
+    LAST_BY_NAME,
+    FetchQuestion,
+    PartitionAnswer,
+    TopicRef,
+    Wanted,
+    decode_fetch,
+    encode_fetch,
+)
 from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_UNCOMMITTED, list_offsets
 from smartconnect.kafka.timing import TryAgain
 from smartconnect.kafka.types import TopicPartition
@@ -68,10 +76,11 @@ async def _fetch(cluster: Cluster, tp: TopicPartition, at: int, end: int, max_by
         if leader is None:
             raise _again(cluster, tp, doing, KafkaCode.LEADER_NOT_AVAILABLE)
         connection = await cluster.connection(leader[0], _LANE)
-        version = connection.version(messages.FETCH)
+        version = min(connection.version(messages.FETCH), LAST_BY_NAME)
         question = FetchQuestion(0, 0, max_bytes, READ_UNCOMMITTED, *_NO_SESSION, "")
-        request = encode_fetch(version, question, [(tp.topic, [Wanted(tp.partition, leader[1], at, max_bytes)])], {})
-        answer = decode_fetch(version, await connection.exchange(messages.FETCH, version, [request]))
+        wanted = [(TopicRef(tp.topic), [Wanted(tp.partition, leader[1], at, max_bytes)])]
+        request = encode_fetch(version, question, wanted, {})
+        answer = decode_fetch(version, await connection.exchange(messages.FETCH, version, [request]), {})
         connection.throttle(answer.throttle_ms / 1000)
         part = next((part for part in answer.partitions if (part.topic, part.partition) == tp), None)
         code = failure(answer.error) or (KafkaCode.UNKNOWN_SERVER_ERROR if part is None else failure(part.error))

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from smartconnect.kafka.codes import KafkaCode
-from smartconnect.kafka.fetch_codec import Wanted
+from smartconnect.kafka.fetch_codec import TopicRef, Wanted
 from smartconnect.kafka.fetch_types import PartitionView
 from smartconnect.kafka.types import TopicPartition
 
@@ -17,7 +17,7 @@ _GENERATIONS: Final = count(1)
 class PartitionState:
     """`generation` is another one after each change from outside, and never that of an earlier state of the same
     partition, so that what was fetched before a change is told apart and dropped. `topic_id`: of the topic that `offset` is a position in,
-    None where nobody knows it.
+    None where nobody knows it. `ref`: how requests name the topic, with the id that the cluster told when the partition was placed.
     `position_epoch` is the leader epoch of the last batch read, `checked_epoch` the newest leader epoch against which
     the position was checked for truncation."""
 
@@ -42,13 +42,14 @@ class PartitionState:
         "paused_at",
         "placed_at",
         "position_epoch",
+        "ref",
         "topic_id",
         "tp",
         "unknown_since",
     )
 
     def __init__(self, tp: TopicPartition, offset: int, position_epoch: int, topic_id: UUID | None = None) -> None:
-        self.tp, self.topic_id = tp, topic_id
+        self.tp, self.topic_id, self.ref = tp, topic_id, TopicRef(tp.topic)
         self.offset, self.position_epoch = offset, position_epoch
         self.generation = next(_GENERATIONS)
         self.listed_generation = -1

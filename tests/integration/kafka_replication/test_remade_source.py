@@ -36,6 +36,23 @@ async def made_again_unseen(pair: Pair, proxy: KafkaProxy, count: int) -> None:
     questions.release()
 
 
+async def test_a_topic_made_again_between_two_fetches_is_never_read_on(pair: Pair, proxied_kafka: KafkaProxy) -> None:
+    """Nobody hears that it was gone: the same connection asks for the next records, and there are some at that offset."""
+    unit = pair.unit(replace(CONTINUE, refresh_interval_s=NO_LOOK_S), reads=proxied_kafka.bootstrap_servers)
+    await pair.writer.write(100)
+    async with unit.running() as runner:
+        await caught_up(runner)
+        first = [await contents(pair.target, number) for number in (0, 1)]
+        fetches = proxied_kafka.hold_request(ApiKey.FETCH, count=None)
+        await fetches.reached(2)
+        await pair.made_again(300)
+        fetches.release()
+        for number in (0, 1):
+            await eventually_holds(pair.target, [*first[number], *await contents(pair.source, number)], number)
+        assert unit.ledger.codes == ["topic_recreated"] * 2
+        await caught_up(runner)
+
+
 @pytest.mark.parametrize("count", [30, 300], ids=["shorter", "longer"])
 async def test_a_topic_made_again_between_two_looks_is_copied_from_its_beginning(
     pair: Pair, proxied_kafka: KafkaProxy, count: int

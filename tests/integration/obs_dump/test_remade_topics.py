@@ -149,6 +149,22 @@ async def test_made_again_between_two_looks_and_stops(story: Story, proxied_kafk
     await story.is_tidy()
 
 
+async def test_made_again_between_two_fetches(story: Story, proxied_kafka: KafkaProxy) -> None:
+    """Nobody hears that it was gone: the same connection asks for the next records, and there are some at that offset."""
+    unit = story.unit(replace(CONTINUE, refresh_interval_s=NO_LOOK_S), reads=proxied_kafka.bootstrap_servers)
+    await story.writer.write(100)
+    async with unit.running() as runner:
+        await caught_up(runner, 200)
+        fetches = proxied_kafka.hold_request(ApiKey.FETCH, count=None)
+        await fetches.reached()
+        old = await story.made_again(300)
+        fetches.release()
+        await story.holds(old, story.writer.expected)
+        assert unit.ledger.codes == ["topic_recreated"] * 2
+        await caught_up(runner, 600)
+    await story.is_tidy()
+
+
 async def test_who_dies_before_the_registry_knows_of_the_new_topic_has_dumped_nothing_of_it(story: Story) -> None:
     unit = story.unit()
     await story.dumped(unit, 100)
