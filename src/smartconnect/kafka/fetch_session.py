@@ -133,6 +133,8 @@ class FetchSession:
 
     def _left(self) -> dict[TopicRef, list[int]]:
         """What the broker's session loses. Not what has a successor that it knows by the same: a broker takes in before it forgets."""
+        if not self._forgotten:
+            return {}
         for state in self._changed:
             self._forgotten.pop(self._known_by(state), None)
         topics: dict[TopicRef, list[int]] = {}
