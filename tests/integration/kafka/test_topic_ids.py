@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -16,10 +17,11 @@ from smartconnect.kafka.fetch_codec import BY_ID_FROM, LAST_BY_NAME
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions
 from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.kafka.types import TopicPartition
+from smartconnect.sandbox.kafka import KafkaOptions, kafka_cluster
 from tests.conftest import MakeTopic
-from tests.integration.kafka.conftest import CountingAdmission, Produce, collect, offsets_of, reached
+from tests.integration.kafka.conftest import CountingAdmission, Produce, collect, offsets_of, produce_to, reached
 from tests.support.kafka_api import ApiKey, Request
-from tests.support.kafka_proxy import KafkaProxy
+from tests.support.kafka_proxy import KafkaProxy, kafka_proxy
 from tests.support.waiting import eventually
 
 
@@ -76,6 +78,25 @@ async def test_by_name_the_broker_reads_on_a_topic_made_again_as_the_old_one(
     got, _ = await made_again_between_two_fetches(scene, above)
     assert {part.tp: part.error for part in got} == dict.fromkeys(scene.own)
     assert all(part.fetch_offset == 100 and part.records for part in got)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", ["3.9.1", "3.3.2"])
+async def test_older_kafka_knows_topics_by_their_ids_too(version: str, admission: CountingAdmission) -> None:
+    async with (
+        kafka_cluster(KafkaOptions(version=version)) as server,
+        kafka_proxy(server) as proxy,
+        Cluster(server.bootstrap_servers, KafkaSecurity(), client_id="tests") as admin,
+    ):
+        await create_topics(admin, [NewTopic("t", 2, 1), NewTopic("other", 1, 1)])
+        produce = functools.partial(produce_to, server.bootstrap_servers)
+        for above in (200, 1):
+            scene = Scene(proxy, admin, admission, produce, "t", "other")
+            got, _ = await made_again_between_two_fetches(scene, above)
+            assert {part.tp: part.error for part in got} == dict.fromkeys(scene.own, KafkaCode.INCONSISTENT_TOPIC_ID)
+            proxy.forget_rules()
+            assert await delete_topics(admin, ["t"]) == {"t": None}
+            await eventually(scene.made, what="the topic is made again")
 
 
 async def made_again_between_two_fetches(scene: Scene, above: int) -> tuple[list[FetchedPartition], list[FetchedPartition]]:
