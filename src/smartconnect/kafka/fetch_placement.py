@@ -9,7 +9,7 @@ Used by `fetcher` alone."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from smartconnect.domain.backoff import Backoff
@@ -107,8 +107,9 @@ class Placement:
             if state in self._waiting:
                 self._settle(state, ends.get(state.tp))
 
-    def _with_leader(self, due: Iterable[PartitionState], leaders: dict[TopicPartition, tuple[int, int]]) -> list[PartitionState]:
+    def _with_leader(self, due: Collection[PartitionState], leaders: dict[TopicPartition, tuple[int, int]]) -> list[PartitionState]:
         homes = []
+        refs = {name: self._ref(name) for name in {state.tp.topic for state in due}}
         for state in due:
             if state not in self._waiting:
                 continue
@@ -116,7 +117,7 @@ class Placement:
                 self._give_up(state, KafkaCode.INCONSISTENT_TOPIC_ID)
             elif state.tp in leaders:
                 state.leader, state.leader_epoch = leaders[state.tp]
-                state.ref = self._ref(state.tp.topic)
+                state.ref = refs[state.tp.topic]
                 homes.append(state)
             else:
                 self._without_leader(state)

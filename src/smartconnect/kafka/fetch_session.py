@@ -156,5 +156,8 @@ class FetchSession:
 def _grouped(states: dict[PartitionState, None], partition_max_bytes: int) -> list[tuple[TopicRef, list[Wanted]]]:
     topics: dict[TopicRef, list[Wanted]] = {}
     for state in states:
-        topics.setdefault(state.ref, []).append(state.wanted(partition_max_bytes))
+        entries = topics.get(state.ref)
+        if entries is None:
+            entries = topics[state.ref] = []
+        entries.append(state.wanted(partition_max_bytes))
     return list(topics.items())

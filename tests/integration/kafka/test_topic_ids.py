@@ -80,6 +80,11 @@ async def test_by_name_the_broker_reads_on_a_topic_made_again_as_the_old_one(
     assert all(part.fetch_offset == 100 and part.records for part in got)
 
 
+async def test_position_in_whatever_topic_has_the_name_goes_on_in_the_one_that_was_made_again(scene: Scene) -> None:
+    got, _ = await made_again_between_two_fetches(scene, above=1, told=False)
+    assert {part.tp: part.error for part in got} == dict.fromkeys(scene.own)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("version", ["3.9.1", "3.3.2"])
 async def test_older_kafka_knows_topics_by_their_ids_too(version: str, admission: CountingAdmission) -> None:
@@ -99,8 +104,11 @@ async def test_older_kafka_knows_topics_by_their_ids_too(version: str, admission
             await eventually(scene.made, what="the topic is made again")
 
 
-async def made_again_between_two_fetches(scene: Scene, above: int) -> tuple[list[FetchedPartition], list[FetchedPartition]]:
-    """What is delivered of both partitions behind 100 records of the old topic; and from the start of the new one, which has 300."""
+async def made_again_between_two_fetches(
+    scene: Scene, above: int, *, told: bool = True
+) -> tuple[list[FetchedPartition], list[FetchedPartition]]:
+    """What is delivered of both partitions behind 100 records of the old topic; and from the start of the new one, which has 300. `told`:
+    the fetcher is told which topic the positions are of."""
     proxy, own, other = scene.proxy, scene.own, TopicPartition(scene.other, 0)
     await scene.write(100)
     options = FetchOptions(max_wait_ms=100, idle_wait_ms=100, connections_per_leader=1, session_above=above)
@@ -108,7 +116,7 @@ async def made_again_between_two_fetches(scene: Scene, above: int) -> tuple[list
         Cluster(proxy.bootstrap_servers, KafkaSecurity(), client_id="tests") as cluster,
         Fetcher(cluster, options, scene.admission) as fetcher,
     ):
-        old = await scene.topic_id()
+        old = await scene.topic_id() if told else None
         for tp in own:
             fetcher.assign(tp, 0, topic_id=old)
         fetcher.assign(other, 0)
