@@ -7,5 +7,5 @@
 * `offsets` (where logs begin and end), `admin` (topics, configurations, rights);
 * `batch`, `codes`, `types`, `errors`, `security`: what they speak in.
 
-Below: `pool`, `dialing`, `connection`, `wire`, `sending`, `framing`, `buffers` carry frames; `fetch_codec`, `produce_codec`, `metadata_codec` and
-`messages` (kafka-python's classes) encode them. Nothing here decodes a record."""
+Below: `pool`, `dialing`, `connection`, `wire`, `sending`, `framing`, `buffers` carry frames; `fetch_codec`, `produce_codec`,
+`metadata_codec` and `messages` (kafka-python's classes) encode them. Nothing here decodes a record."""
