@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from smartconnect.sandbox.cache import KEEP_VARIABLE, keep, kept_run_folders
 from smartconnect.sandbox.kafka import KafkaCluster, kafka_cluster
@@ -26,6 +27,10 @@ from tests.support.topics import create_topic, delete_topics
 
 MakeTopic = Callable[..., Awaitable[str]]
 _KEPT_FOR_S = 24 * 3600
+
+# What takes long here is the machine, busy with the servers of other tests.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -33,9 +33,10 @@ from smartconnect.kafka.fetch_types import Admission, FetchedPartition, FetchOpt
 from smartconnect.kafka.partition import PartitionState
 from smartconnect.kafka.types import TopicPartition
 
-SMALL_ANSWER = 64 << 10
 FEW_PARTITIONS = 50
-SLOWEST_PACE_PER_S = 50.0
+BROKERS_PATIENCE_S = 0.1
+"""A channel that waits longer than this between two requests lets the broker answer at once: there, waiting for enough bytes costs a look
+at all partitions for each batch that is written."""
 CURED_BY_PLACING = LEADER_MOVED | {
     KafkaCode.UNKNOWN_TOPIC_OR_PARTITION,
     KafkaCode.UNKNOWN_SERVER_ERROR,
@@ -137,8 +138,9 @@ class FetchChannel:
 
     def _pace_s(self) -> float:
         """Between two small answers: thousands of partitions always have some records, and each answer costs the same."""
-        fastest = self._options.most_fetches_per_s / self._options.connections_per_leader
-        return 1 / max(fastest / max(1.0, len(self._session) / FEW_PARTITIONS), min(fastest, SLOWEST_PACE_PER_S))
+        options = self._options
+        least_s = options.connections_per_leader / options.most_fetches_per_s
+        return min(least_s * max(1.0, len(self._session) / FEW_PARTITIONS), max(least_s, options.longest_pace_s))
 
     async def _pace(self) -> None:
         pause = self._next_send - self._cluster.clock()
@@ -153,12 +155,14 @@ class FetchChannel:
         if not len(self._session):
             return 0
         options, now = self._options, self._cluster.clock()
-        wait_ms, least = (options.idle_wait_ms, 1) if self._idle else (options.max_wait_ms, options.min_bytes)
+        pace_s = self._pace_s()
+        wait_ms = options.idle_wait_ms if self._idle else options.max_wait_ms
+        least = 1 if self._idle or pace_s > BROKERS_PATIENCE_S else options.min_bytes
         request = self._request(Shape(connection.version(messages.FETCH), wait_ms, least, window), now)
         timeout_s = self._cluster.timing.request_s + wait_ms / 1000
         body = await connection.exchange(messages.FETCH, request.version, [request.body], timeout_s=timeout_s)
         self._window.came(len(body))
-        self._next_send = now + self._pace_s() if len(body) < SMALL_ANSWER else 0.0
+        self._next_send = now + pace_s if len(body) < min(options.small_answer, window // 2) else 0.0
         if self._session.repeats and self._echo.again(body):
             connection.throttle(throttle_ms(body) / 1000)
             self._owner.trouble(self.node_id, None)

@@ -31,7 +31,10 @@ class FetchOptions:
     """Sizes in bytes. The size asked for moves between `smallest_fetch` and `max_bytes` with what comes, so that an idle
     connection reserves little. An answer with nothing is asked again with `idle_wait_ms` and one byte as the minimum:
     the first record still arrives at once, and idle partitions cost fewer polls. A partition that nobody asked for longer than
-    `trusted_pause_s` may have got another leader, another history or another topic: all is checked again."""
+    `trusted_pause_s` may have got another leader, another history or another topic: all is checked again.
+
+    After an answer below `small_answer` bytes that did not fill half of what was asked for, the next request waits: as `most_fetches_per_s`
+    says with up to 50 partitions, and longer with more of them, up to `longest_pace_s`. So each partition brings more at a time."""
 
     min_bytes: int = 1
     max_wait_ms: int = 500
@@ -43,6 +46,8 @@ class FetchOptions:
     connections_per_leader: int = 2
     session_above: int = 200
     most_fetches_per_s: int = 100
+    longest_pace_s: float = 0.02
+    small_answer: int = 64 << 10
     unknown_topic_grace_s: float = 5.0
     trusted_pause_s: float = 1.0
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from smartconnect.domain.clock import Clock
 from smartconnect.jobs.obs_dump.assembler import Assembler, Intake
+from smartconnect.jobs.obs_dump.buffer import PagedPool
 from smartconnect.jobs.obs_dump.partition import Partition
 from smartconnect.kafka.fetch_types import FetchedPartition
 from smartconnect.kafka.types import TopicPartition
-from smartconnect.kernels import BlockPool
 from smartconnect.kernels.encode import Frame, Record, batch
 from tests.support.dump_spec import a_spec
 
@@ -47,7 +47,7 @@ class Bench:
     """An assembler with its pool and one partition."""
 
     def __init__(self, full: Callable[[], bool] = lambda: False, **spec: object) -> None:
-        self.pool = BlockPool()
+        self.pool = PagedPool()
         self.time = HandClock()
         self.spec = a_spec(**spec)
         self.assembler = Assembler(self.spec, self.pool, self.time.clock(), full=full, interval_of=lambda _: 300.0)
@@ -58,5 +58,5 @@ class Bench:
 
     def content(self) -> bytes:
         assert self.partition.open is not None
-        views = self.partition.open.writer.take()
+        views = self.partition.open.buffer.take()
         return b"".join(views)

@@ -61,7 +61,7 @@ def test_a_record_larger_than_the_size_is_an_object_of_its_own() -> None:
 
 
 def test_full_memory_stops_between_batches_and_goes_on_where_it_stopped() -> None:
-    answers = iter([True, True, False, False, False])
+    answers = iter([True, True, False])
     bench = Bench(full=lambda: next(answers))
     intake = bench.intake(one_batch(values(0, 3)))
     assert bench.assembler.append(intake) is Verdict.FULL

@@ -9,6 +9,7 @@ import pytest
 
 from smartconnect.jobs.memory_budget import MemoryBudget
 from smartconnect.jobs.obs_dump.assembler import Intake, Verdict
+from smartconnect.jobs.obs_dump.buffer import PagedPool
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.meter import Meter
 from smartconnect.jobs.obs_dump.naming import ObjectNames
@@ -16,7 +17,6 @@ from smartconnect.jobs.obs_dump.runner import MovingUnit
 from smartconnect.jobs.obs_dump.uploads import Leaving
 from smartconnect.kafka.fetch_types import FetchedPartition, Frame
 from smartconnect.kafka.timing import Timing
-from smartconnect.kernels import BlockPool
 from smartconnect.settings import ObsDumpSettings
 from tests.support.dump_spec import a_spec
 from tests.unit.obs_dump.givens import ORDERS_3, HandClock, a_partition, fetched, one_batch, values
@@ -33,7 +33,7 @@ class Taken:
             spec=spec,
             clock=clock,
             memory=self.memory,
-            pool=BlockPool(),
+            pool=PagedPool(),
             cluster=SimpleNamespace(clock=clock.monotonic, timing=Timing()),
             txn=None,
             group="smartconnect.t.r1",
@@ -42,7 +42,7 @@ class Taken:
             uploads=SimpleNamespace(leaving=Leaving()),
             resources=SimpleNamespace(directory=SimpleNamespace(obs_dump=ObsDumpSettings)),
         )
-        self.unit = MovingUnit(cast(Incarnation, incarnation), cast(Meter, None))
+        self.unit = MovingUnit(cast(Incarnation, incarnation), cast(Meter, SimpleNamespace(stir=lambda: None)))
         self.unit._roster = cast(Any, SimpleNamespace(partitions={ORDERS_3: self.partition}))
         self.unit._ready_to_fetch(self.partition)
 
@@ -100,7 +100,7 @@ async def test_no_more_is_taken_in_while_the_store_has_all_that_it_takes_at_a_ti
 
     monkeypatch.setattr(given.unit._fetcher, "next", deliver)
     leaving = given.unit._inc.uploads.leaving
-    leaving.begin(given.unit._most_leaving)
+    leaving.begin(given.unit._relief._most_leaving)
     given.unit._deadlines.add(0.0, given.partition)  # so that it waits for a moment only
     assert await given.unit._next_frame() is None
     leaving.end(1)

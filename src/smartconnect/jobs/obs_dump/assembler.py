@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from smartconnect import kernels
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
+from smartconnect.jobs.obs_dump.buffer import ObjectBuffer, PagedPool
 from smartconnect.jobs.obs_dump.partition import OpenObject, Partition
 from smartconnect.kafka.fetch_types import FetchedPartition
-from smartconnect.kernels import Batch, BlockPool, BlockWriter, JoinPlan, JoinResult, Kind, Limits, Resume, Section
+from smartconnect.kernels import Batch, JoinPlan, JoinResult, Kind, Limits, Resume, Section
 
 
 class CutCause(enum.StrEnum):
@@ -71,7 +72,7 @@ class Assembler:
     def __init__(
         self,
         spec: ObsDumpSpec,
-        pool: BlockPool,
+        pool: PagedPool,
         clock: Clock,
         *,
         full: Callable[[], bool],
@@ -114,12 +115,12 @@ class Assembler:
         assert intake.groups is not None
         while True:
             if not intake.group:
-                if self._full():
-                    return Verdict.FULL
                 group = next(intake.groups, None)
                 if group is None:
                     return Verdict.DAMAGED if intake.damage else Verdict.DONE
                 intake.group, intake.resume = group, kernels.START
+            if intake.resume == kernels.START and self._full():
+                return Verdict.FULL
             if self._join(intake):
                 intake.group = []
             if intake.cut is not None:
@@ -130,11 +131,12 @@ class Assembler:
         its size by the last one."""
         partition, spec = intake.partition, self._spec
         target = partition.open
-        writer = target.writer if target is not None else BlockWriter(self._pool)
+        buffer = target.buffer if target is not None else ObjectBuffer(self._pool)
         records, size = (target.records, target.size) if target is not None else (0, 0)
         limits = Limits(partition.read, spec.flush_size - records, max(1, spec.options.max_object_bytes - size))
-        result = kernels.join(intake.group, self._plan, writer, limits, intake.resume)
-        self._account(intake, target, writer, result)
+        result = kernels.join(intake.group, self._plan, buffer.writer, limits, intake.resume)
+        buffer.settle()
+        self._account(intake, target, buffer, result)
         intake.resume = result.resume
         target = partition.open
         if target is not None and target.records >= spec.flush_size:
@@ -143,10 +145,10 @@ class Assembler:
             intake.cut = CutCause.SIZE
         return result.consumed_all
 
-    def _account(self, intake: Intake, target: OpenObject | None, writer: BlockWriter, result: JoinResult) -> None:
+    def _account(self, intake: Intake, target: OpenObject | None, buffer: ObjectBuffer, result: JoinResult) -> None:
         partition = intake.partition
         if target is None and result.records_written:
-            target = partition.open = self._open(partition, result.first_record_offset, writer)
+            target = partition.open = self._open(partition, result.first_record_offset, buffer)
         partition.read = result.next_offset
         partition.leader_epoch = _epoch_at(intake.batches, result.next_offset - 1)
         if target is not None:
@@ -158,10 +160,10 @@ class Assembler:
         self.tally.null_values += result.null_values
         self.tally.delimiters_in_data += result.delimiters_in_data
 
-    def _open(self, partition: Partition, first_offset: int, writer: BlockWriter) -> OpenObject:
+    def _open(self, partition: Partition, first_offset: int, buffer: ObjectBuffer) -> OpenObject:
         deadline = self._clock.monotonic() + self._interval_of(partition)
         return OpenObject(
-            partition.next_start, first_offset, deadline, self._clock.wall(), writer, first_offset, partition.leader_epoch
+            partition.next_start, first_offset, deadline, self._clock.wall(), buffer, first_offset, partition.leader_epoch
         )
 
 

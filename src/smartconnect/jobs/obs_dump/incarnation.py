@@ -22,6 +22,7 @@ from smartconnect.domain.planning import transactional_id, unit_index
 from smartconnect.engine.unit import UnitContext
 from smartconnect.jobs.clusters import open_cluster
 from smartconnect.jobs.crew import Crew
+from smartconnect.jobs.obs_dump.buffer import PagedPool
 from smartconnect.jobs.obs_dump.connections import open_store
 from smartconnect.jobs.obs_dump.entries import NOTHING, Promise, decode
 from smartconnect.jobs.obs_dump.environment import WorkerResources
@@ -35,7 +36,6 @@ from smartconnect.jobs.obs_dump.uploads import Leaving, UploadTools
 from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import ClusterMetadata, TopicPartition
-from smartconnect.kernels import BlockPool
 
 _UNSTABLE_AGAIN_S = (0.02, 1.0)
 
@@ -75,7 +75,7 @@ class Incarnation:
         resources = self.resources
         self.memory = resources.budget.join()
         self.part_places, self.control_places = resources.part_places.join(), resources.control_places.join()
-        self.pool = BlockPool(self.memory.charge, self.memory.credit, resources.blocks)
+        self.pool = PagedPool(self.memory.charge, self.memory.credit, resources.blocks)
         self.calls = StoreCalls(self.clock, self.random, self.control_places)
         self.store = open_store(self.spec, resources.directory.obs(), self.clock, self.random, task_id=self.context.task.id)
         await self.store.__aenter__()

@@ -17,9 +17,9 @@ from uuid import UUID
 
 from smartconnect.domain.task import Reason
 from smartconnect.jobs.lag import EndsSeen
+from smartconnect.jobs.obs_dump.buffer import ObjectBuffer
 from smartconnect.jobs.obs_dump.entries import MAX_ENTRIES, Entry
 from smartconnect.kafka.types import TopicPartition
-from smartconnect.kernels import BlockWriter
 
 if TYPE_CHECKING:
     from smartconnect.jobs.obs_dump.uploads import ObjectUpload
@@ -34,7 +34,7 @@ class OpenObject:
     first_offset: int
     deadline: float
     wall: float
-    writer: BlockWriter
+    buffer: ObjectBuffer
     end: int
     leader_epoch: int
     records: int = 0
@@ -43,7 +43,7 @@ class OpenObject:
 
     @property
     def size(self) -> int:
-        return self.streamed + self.writer.length
+        return self.streamed + self.buffer.length
 
 
 @dataclass(slots=True, eq=False)

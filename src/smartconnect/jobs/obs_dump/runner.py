@@ -16,7 +16,6 @@ from collections.abc import Coroutine
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.progress import Progress
 from smartconnect.engine.unit import StopSignal, UnitContext
-from smartconnect.jobs.memory_budget import EARLY_CUTS_AT, EARLY_PARTS_AT
 from smartconnect.jobs.obs_dump.assembler import Assembler, CutCause, Intake, Verdict
 from smartconnect.jobs.obs_dump.committer import Committer, CommitterEvents
 from smartconnect.jobs.obs_dump.deadlines import Deadlines, interval_of
@@ -30,6 +29,7 @@ from smartconnect.jobs.obs_dump.later_runs import refuse_later_run
 from smartconnect.jobs.obs_dump.meter import Meter
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.publisher import Publisher
+from smartconnect.jobs.obs_dump.relief import Relief
 from smartconnect.jobs.obs_dump.roster import Changes, Known, Roster
 from smartconnect.jobs.obs_dump.sealing import Sealer
 from smartconnect.jobs.waiting import wait_for_predecessors
@@ -37,7 +37,17 @@ from smartconnect.kafka.fetcher import Fetcher, FetchOptions, Frame
 
 _INLINE_BYTES = 32 << 10
 _POLL_S = 0.5
-_FETCH = FetchOptions(min_bytes=256 << 10, max_wait_ms=500, connections_per_leader=1)
+_AT_A_TIME = 256
+"""Partitions of one answer that are taken in before others get their turn in the event loop."""
+_FETCH = FetchOptions(
+    min_bytes=256 << 10,
+    max_wait_ms=500,
+    connections_per_leader=1,
+    most_fetches_per_s=50,
+    longest_pace_s=2.0,
+    small_answer=4 << 20,
+)
+"""Thousands of slow partitions are asked every two seconds: an interval is at least 30."""
 
 
 class DumpRunner:
@@ -73,16 +83,15 @@ class MovingUnit:
         self._publisher = Publisher(inc, self._committer, self._ready_to_fetch)
         self._sealer = Sealer(inc, self._committer, self._upload_failed)
         self._deadlines = Deadlines(clock)
+        self._relief = Relief(inc, lambda: self._roster.partitions.values(), stream=self._sealer.stream, seal=self._seal)
         self._assembler = Assembler(
-            spec, inc.pool, clock, full=self._memory_full, interval_of=lambda partition: interval_of(spec, partition.tp)
+            spec, inc.pool, clock, full=self._relief.full, interval_of=lambda partition: interval_of(spec, partition.tp)
         )
         self._changes: deque[Changes] = deque()
         self._rewinds: dict[Partition, float] = {}
         self._changed = asyncio.Event()
         self._draining = False
         self._taken_in: Partition | None = None
-        settings = inc.resources.directory.obs_dump()
-        self._most_leaving = min((settings.parts_in_flight + 2) * spec.part_size, (settings.memory_mb << 20) // 4)
 
     async def start(self) -> None:
         """Steps 1–6 of a start: nothing is fetched before every older owner is fenced and its promises are taken up."""
@@ -120,7 +129,7 @@ class MovingUnit:
                 self._inc.resources.blocks.trim()
             await self._follow_topics()
             self._cut_what_is_due()
-            self._relieve_memory()
+            self._relief.early()
             self._rewind_what_must()
             self._meter.tick()
 
@@ -140,28 +149,27 @@ class MovingUnit:
     async def _next_frame(self) -> Frame | None:
         """None after a while, or while all that the store takes at a time is on its way to it: more would only wait in memory."""
         patience_s = min(_POLL_S, self._deadlines.next_in())
-        if not self._crowded():
+        if not self._relief.crowded():
             return await self._fetcher.next(patience_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 await self._inc.uploads.leaving.fewer()
         return None
 
-    def _crowded(self) -> bool:
-        """Every place for uploads is taken and the next part waits: memory comes back without our doing."""
-        return self._inc.uploads.leaving.nbytes >= self._most_leaving
-
     async def _take_in(self, frame: Frame) -> None:
         self._meter.stir()
+        now_ms = self._inc.clock.now_ms()
         try:
-            for fetched in frame.partitions:
+            for number, fetched in enumerate(frame.partitions):
+                if number % _AT_A_TIME == _AT_A_TIME - 1:
+                    await asyncio.sleep(0)
                 partition = self._roster.partitions.get(fetched.tp)
                 if partition is None or not partition.fetching or not self._fetcher.counts(fetched):
                     continue
                 if fetched.fetch_offset != partition.read:  # nobody else would bring the two together again
                     self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
                     continue
-                partition.ends.saw(fetched.high_watermark, partition.position, self._inc.clock.now_ms())
+                partition.ends.saw(fetched.high_watermark, partition.position, now_ms)
                 partition.held_back = max(0, fetched.high_watermark - fetched.last_stable_offset)
                 if fetched.error is not None:
                     await self._gaps.handle(partition, fetched)
@@ -240,38 +248,13 @@ class MovingUnit:
 
     # -- memory ------------------------------------------------------------------------------------------------------------
 
-    def _memory_full(self) -> bool:
-        """What one frame needs beyond the budget may always be decoded, piece by piece."""
-        return self._inc.pool.out_bytes > 0 and self._inc.memory.pressure() >= 1
-
     async def _make_room(self) -> None:
         """Memory is used up in the middle of a frame: let go of what can leave, then wait until something has left."""
-        while self._memory_full():
-            if not self._relieve(cut=not self._crowded()):
+        while self._relief.full():
+            if not self._relief.one():
                 await self._wait_for_change()
             else:
                 await asyncio.sleep(0)
-
-    def _relieve_memory(self) -> None:
-        if self._inc.memory.at_ease:
-            return
-        pressure = self._inc.memory.pressure()
-        if pressure >= EARLY_PARTS_AT:
-            self._relieve(cut=pressure >= EARLY_CUTS_AT and not self._crowded())
-
-    def _relieve(self, *, cut: bool) -> bool:
-        """Early parts, largest buffer first; `cut`: end the largest object if there is no part to send. False: nothing can leave now."""
-        candidates = [p for p in self._roster.partitions.values() if p.open is not None]
-        largest = max(candidates, key=lambda p: p.open.writer.length if p.open else 0, default=None)
-        if largest is None or largest.open is None or largest.open.writer.length == 0:
-            return False
-        if largest.open.writer.length >= self._inc.resources.directory.obs_dump().min_part_bytes:
-            self._sealer.stream(largest, 1)
-            return True
-        if cut and largest.may_seal:
-            self._seal(largest, CutCause.MEMORY)
-            return True
-        return False
 
     async def _wait_for_change(self) -> None:
         """Until an upload, a commit or a Complete has ended; raises what has failed meanwhile."""

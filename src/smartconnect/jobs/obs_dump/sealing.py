@@ -36,11 +36,11 @@ class Sealer:
     def stream(self, partition: Partition, at_least: int) -> None:
         """Send what the open object has as a part, if that is `at_least` bytes. It ends at a record's end."""
         target = partition.open
-        if target is None or target.writer.length < max(1, at_least):
+        if target is None or target.buffer.length < max(1, at_least):
             return
         target.upload = target.upload or self._upload(partition, target)
-        target.streamed += target.writer.length
-        target.upload.add_part(target.writer.take())
+        target.streamed += target.buffer.length
+        target.upload.add_part(target.buffer.take())
 
     def seal(self, partition: Partition, cause: CutCause) -> None:
         """The open object ends here; what is left of it leaves, and the committer hears of it when all ETags are there."""
@@ -50,8 +50,8 @@ class Sealer:
         upload = target.upload or self._upload(partition, target)
         whole = None if target.upload else {"sc-end": str(target.end), "sc-count": str(target.records)}
         sealed = SealedObject(target.start, target.end, target.leader_epoch, target.records, target.size, upload)
-        if target.writer.length:
-            upload.add_part(target.writer.take(), whole)
+        if target.buffer.length:
+            upload.add_part(target.buffer.take(), whole)
         partition.open, partition.next_start = None, target.end
         partition.sealed.append(sealed)
         PROCESS_METERS.add(DUMP_CUTS, 1, (self._inc.context.task.id, cause.value))
@@ -61,7 +61,7 @@ class Sealer:
         """Forget what is not committed of a partition; its uploads are left to the janitor."""
         for dropped in partition.forget_uncommitted():
             if isinstance(dropped, OpenObject):
-                dropped.writer.clear()
+                dropped.buffer.clear()
             if dropped.upload is not None:
                 dropped.upload.forget()
         self._inc.steps.note(Step.REWIND, partition=str(partition.tp))

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from smartconnect.jobs.obs_dump.buffer import PagedPool
 from smartconnect.jobs.obs_dump.entries import Entry
 from smartconnect.jobs.obs_dump.naming import nth_name
 from smartconnect.jobs.obs_dump.places import UnitPlaces
 from smartconnect.jobs.obs_dump.steps import IncarnationSteps, Outcome, Step
 from smartconnect.jobs.obs_dump.store_calls import StoreCalls
 from smartconnect.kafka.types import TopicPartition
-from smartconnect.kernels import BlockPool
 from smartconnect.objectstore import NoSuchUpload, ObjectStore, Part, StoreBusy
 
 _R = TypeVar("_R")
@@ -53,7 +53,7 @@ class UploadTools:
     store: ObjectStore
     calls: StoreCalls
     places: UnitPlaces
-    pool: BlockPool
+    pool: PagedPool
     steps: IncarnationSteps
     running: set[ObjectUpload]
     leaving: Leaving
