@@ -33,6 +33,9 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+pytest.register_assert_rewrite("tests.support.broker_rules")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(KEEP_VARIABLE, "failed")
     if hasattr(config, "workerinput"):

@@ -1,0 +1,279 @@
+"""Transactions: which batches belong to one, how it ends, and who owns its id (kafka-replication.md §6.1, point 2, and §6.4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from smartconnect.kafka.batch import parse_header
+from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels.batch import CONTROL
+from tests.support.broker_rules.asking import Asker, Part
+from tests.support.broker_rules.making import NOBODY, made
+from tests.support.broker_rules.registry import rule
+from tests.support.broker_rules.sequences import OLD_EPOCH, OUT_OF_ORDER, is_repeat, stored
+from tests.support.broker_rules.writing import begin, writer
+from tests.support.waiting import eventually
+
+READ_COMMITTED = 1
+NOT_VERIFIED = Part(KafkaCode.TRANSACTION_ABORTABLE, -1, -1)
+
+
+@rule
+async def transactional_batch_needs_its_partition_in_the_transaction(ask: Asker) -> None:
+    inside, outside = await ask.parts(2)
+    owner = await ask.owner()
+    assert await ask.one(inside, made(owner, 0), owner) == NOT_VERIFIED, "no transaction at all"
+    await begin(ask, owner, inside)
+    assert await ask.one(inside, made(owner, 0), owner) == stored(0)
+    for version in range(7, 11):
+        old = await ask.produce({outside: made(owner, 0)}, owner, version=version)
+        assert old == {outside: Part(KafkaCode.INVALID_TXN_STATE, -1, -1)}, "the name of it before version 11"
+    assert await ask.one(outside, made(owner, 0), owner) == NOT_VERIFIED
+    for _ in ("commit", "its markers are written"):
+        assert await ask.ended(owner, commit=True) is KafkaCode.NONE
+    assert await ask.one(inside, made(owner, 1), owner) == NOT_VERIFIED, "it is over"
+    assert (await ask.log(inside)).high_watermark == 2 and (await ask.log(outside)).high_watermark == 0
+
+
+@rule
+async def transactional_batch_needs_the_transactional_id_in_the_request(ask: Asker) -> None:
+    tp, other = await ask.parts(2)
+    owner = await writer(ask, True, tp)
+    refused = Part(KafkaCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, -1, -1)
+    assert await ask.produce({tp: made(owner, 0), other: made(NOBODY, -1)}) == {tp: refused, other: refused}
+    assert (await ask.log(other)).high_watermark == 0
+
+
+@rule
+async def plain_batch_in_the_request_of_a_transaction_is_not_part_of_it(ask: Asker) -> None:
+    tp = await ask.part()
+    owner = await writer(ask, True, tp)
+    assert await ask.one(tp, made(NOBODY, -1), owner) == stored(0)
+    log = await ask.log(tp)
+    assert log.last_stable == log.high_watermark == 1
+
+
+@rule
+async def request_of_a_transaction_holds_one_producer(ask: Asker) -> None:
+    one, two = await ask.parts(2)
+    owner, stranger = await writer(ask, True, one, two), await ask.owner()
+    refused = Part(KafkaCode.INVALID_PRODUCER_ID_MAPPING, -1, -1)
+    mixed = await ask.produce({one: made(owner, 0), two: made(stranger, 0)}, owner)
+    assert mixed == {one: refused, two: refused}
+    assert await ask.one(one, made(stranger, 0), owner) == refused, "a producer that the id does not have"
+    assert await ask.one(one, made(owner, 0), owner) == stored(0)
+
+
+@rule
+async def commit_counts_with_its_marker_and_hides_everything_behind_its_first_batch_until_then(ask: Asker) -> None:
+    tp = await ask.part()
+    assert await ask.one(tp, made(NOBODY, -1)) == stored(0)
+    owner = await writer(ask, True, tp)
+    assert await ask.one(tp, made(owner, 0, 2), owner) == stored(1)
+    assert await ask.one(tp, made(NOBODY, -1)) == stored(3)
+    log = await ask.log(tp, READ_COMMITTED)
+    assert (len(log.batches), log.last_stable, log.high_watermark) == (1, 1, 4)
+    assert await ask.ended(owner, commit=True) is KafkaCode.NONE
+
+    async def all_seen() -> bool:
+        return (await ask.log(tp, READ_COMMITTED)).last_stable == 5
+
+    await eventually(all_seen)
+    log = await ask.log(tp, READ_COMMITTED)
+    marker = parse_header(log.batches[-1])
+    assert (marker.base_offset, marker.attributes & CONTROL, marker.producer_id) == (4, CONTROL, owner.producer_id)
+    assert (marker.producer_epoch, marker.base_sequence, marker.last_offset_delta) == (owner.epoch, -1, 0)
+    assert log.aborted == []
+
+
+@rule
+async def abort_is_told_to_readers_and_numbers_go_on(ask: Asker) -> None:
+    tp = await ask.part()
+    owner = await writer(ask, True, tp)
+    assert await ask.one(tp, made(owner, 0, 2), owner) == stored(0)
+    assert await ask.ended(owner, commit=False) is KafkaCode.NONE
+    await begin(ask, owner, tp)
+    assert await ask.one(tp, made(owner, 2), owner) == stored(3)
+    assert is_repeat(await ask.one(tp, made(owner, 0, 2), owner), 0), "also of a batch that was aborted"
+    assert await ask.ended(owner, commit=True) is KafkaCode.NONE
+    await begin(ask, owner, tp)
+    log = await ask.log(tp, READ_COMMITTED)
+    assert log.aborted == [(owner.producer_id, 0)] and log.high_watermark == 5
+
+
+@rule
+async def first_number_that_is_tried_in_a_transaction_is_stored_first(ask: Asker) -> None:
+    """Until then the partition is being verified, and nothing overtakes."""
+    tp, again = await ask.parts(2)
+    owner = await writer(ask, True, tp, again)
+    for part in (tp, again):
+        assert await ask.one(part, made(owner, 0), owner) == stored(0)
+    assert await ask.ended(owner, commit=True) is KafkaCode.NONE
+    await begin(ask, owner, tp, again)
+    assert is_repeat(await ask.one(again, made(owner, 0), owner), 0), "a repeat is a try"
+    assert await ask.one(again, made(owner, 1), owner) == OUT_OF_ORDER, "although it is next"
+    assert await ask.one(tp, made(owner, 1), owner) == stored(2)
+    assert await ask.one(tp, made(owner, 2), owner) == stored(3)
+
+
+@rule
+async def partition_without_a_batch_gets_its_marker_all_the_same(ask: Asker) -> None:
+    tp = await ask.part()
+    owner = await writer(ask, True, tp)
+    assert await ask.ended(owner, commit=True) is KafkaCode.NONE
+    await begin(ask, owner, tp)
+    assert [parse_header(batch).attributes & CONTROL for batch in (await ask.log(tp)).batches] == [CONTROL]
+
+
+@rule
+async def end_of_no_transaction_is_invalid(ask: Asker) -> None:
+    owner = await ask.owner()
+    for commit in (True, False):
+        assert await ask.end(owner, commit=commit) is KafkaCode.INVALID_TXN_STATE
+
+
+@rule
+async def same_end_again_is_answered_the_same_and_the_other_one_is_invalid(ask: Asker) -> None:
+    tp = await ask.part()
+    owner = await ask.owner()
+    for commit in (True, False):
+        await begin(ask, owner, tp)
+        assert await ask.end(owner, commit=commit) is KafkaCode.NONE
+        again = [await ask.end(owner, commit=commit) for _ in range(3)]
+        assert set(again) <= {KafkaCode.NONE, KafkaCode.CONCURRENT_TRANSACTIONS}, "while markers are written, and then"
+        assert await ask.ended(owner, commit=commit) is KafkaCode.NONE
+        assert await ask.ended(owner, commit=not commit) is KafkaCode.INVALID_TXN_STATE
+    assert len((await ask.log(tp)).batches) == 2, "one marker each"
+
+
+@rule
+async def late_copy_of_a_commit_commits_half_of_the_next_transaction(ask: Asker) -> None:
+    """Why `TransactionalId` renews its epoch after an answer that did not come."""
+    tp = await ask.part()
+    owner = await writer(ask, True, tp)
+    assert await ask.one(tp, made(owner, 0), owner) == stored(0)
+    assert await ask.ended(owner, commit=True) is KafkaCode.NONE
+    await begin(ask, owner, tp)
+    assert await ask.one(tp, made(owner, 1), owner) == stored(2)
+    assert await ask.end(owner, commit=True) is KafkaCode.NONE, "the copy"
+    assert await ask.ended(owner, commit=True) is KafkaCode.NONE, "the true end, which tells nothing of it"
+    assert await ask.one(tp, made(owner, 2), owner) == NOT_VERIFIED, "the other half comes too late"
+    assert (await ask.log(tp, READ_COMMITTED)).last_stable == 4
+
+
+@rule
+async def late_copy_of_a_commit_is_fenced_after_a_renewal(ask: Asker) -> None:
+    tp = await ask.part()
+    owner = await writer(ask, True, tp)
+    assert await ask.one(tp, made(owner, 0), owner) == stored(0)
+    assert await ask.ended(owner, commit=True) is KafkaCode.NONE
+    renewed = await ask.renew(owner)
+    await begin(ask, renewed, tp)
+    assert await ask.one(tp, made(renewed, 0), renewed) == stored(2)
+    assert await ask.end(owner, commit=True) is KafkaCode.PRODUCER_FENCED, "the copy"
+    assert await ask.one(tp, made(renewed, 1), renewed) == stored(3)
+    assert (await ask.log(tp, READ_COMMITTED)).last_stable == 2
+
+
+@rule
+async def taking_an_id_over_aborts_what_is_open_and_fences_its_owner_everywhere(ask: Asker) -> None:
+    tp = await ask.part()
+    old = await writer(ask, True, tp)
+    assert await ask.one(tp, made(old, 0), old) == stored(0)
+    first = await ask.init(replace(old, producer_id=-1, epoch=-1))
+    assert first.error_code == KafkaCode.CONCURRENT_TRANSACTIONS, "the abort comes first"
+    new = await ask.owner(old.name or "")
+    assert (new.producer_id, new.epoch) == (old.producer_id, old.epoch + 2), "one epoch for the abort, one for us"
+    assert (await ask.log(tp, READ_COMMITTED)).aborted == [(old.producer_id, 0)]
+    assert await ask.one(tp, made(old, 1), old) == OLD_EPOCH
+    assert await ask.add_once(old, tp) == {tp: KafkaCode.PRODUCER_FENCED}
+    for commit in (True, False):
+        assert await ask.end(old, commit=commit) is KafkaCode.PRODUCER_FENCED
+    assert (await ask.init(old)).error_code == KafkaCode.PRODUCER_FENCED
+
+
+@rule
+async def renewal_is_answered_the_same_again_until_a_transaction_begins(ask: Asker) -> None:
+    tp = await ask.part()
+    old = await ask.owner()
+    new = await ask.renew(old)
+    assert (new.producer_id, new.epoch) == (old.producer_id, old.epoch + 1)
+    assert await ask.renew(old) == new, "a copy of the same call"
+    await begin(ask, new, tp)
+    assert await ask.one(tp, made(new, 0), new) == stored(0)
+    assert (await ask.init(old)).error_code == KafkaCode.CONCURRENT_TRANSACTIONS, "a copy that comes later aborts the transaction"
+
+    async def fenced() -> bool:
+        return await ask.end(new, commit=True) is KafkaCode.PRODUCER_FENCED
+
+    await eventually(fenced)
+
+
+@rule
+async def renewal_of_somebody_older_never_succeeds_but_aborts_what_the_owner_has_open(ask: Asker) -> None:
+    tp, old = await ask.part(), await ask.owner()
+    for _ in range(3):
+        owner = await ask.owner(old.name or "")
+    assert (await ask.init(old)).error_code == KafkaCode.PRODUCER_FENCED, "while nothing is open"
+    await begin(ask, owner, tp)
+    assert await ask.one(tp, made(owner, 0), owner) == stored(0)
+    assert (await ask.init(old)).error_code == KafkaCode.CONCURRENT_TRANSACTIONS
+
+    async def fenced() -> bool:
+        return (await ask.init(old)).error_code == KafkaCode.PRODUCER_FENCED
+
+    await eventually(fenced)
+    assert await ask.end(owner, commit=True) is KafkaCode.PRODUCER_FENCED
+    assert (await ask.log(tp, READ_COMMITTED)).aborted == [(owner.producer_id, 0)]
+
+
+@rule
+async def renewal_inside_a_transaction_aborts_it(ask: Asker) -> None:
+    tp = await ask.part()
+    old = await writer(ask, True, tp)
+    assert await ask.one(tp, made(old, 0), old) == stored(0)
+    new = await ask.renew(old)
+    assert new.producer_id == old.producer_id and new.epoch > old.epoch
+    assert (await ask.log(tp, READ_COMMITTED)).aborted == [(old.producer_id, 0)]
+    await begin(ask, new, tp)
+    assert await ask.one(tp, made(new, 0), new) == stored(2)
+
+
+@rule
+async def stranger_gets_nothing_from_a_coordinator(ask: Asker) -> None:
+    tp = await ask.part()
+    owner = await ask.owner()
+    other_id = replace(owner, producer_id=owner.producer_id + 1_000_000)
+    ahead = replace(owner, epoch=owner.epoch + 5)
+    never = replace(owner, name=f"{owner.name}-never")
+    for stranger, code in (
+        (other_id, KafkaCode.INVALID_PRODUCER_ID_MAPPING),
+        (never, KafkaCode.INVALID_PRODUCER_ID_MAPPING),
+        (ahead, KafkaCode.PRODUCER_FENCED),
+    ):
+        assert await ask.add_once(stranger, tp) == {tp: code}
+        assert await ask.end(stranger, commit=True) is code
+
+
+@rule
+async def init_refuses_what_makes_no_sense(ask: Asker) -> None:
+    owner = await ask.owner()
+    for wrong, timeout_ms, code in (
+        (replace(owner, epoch=-1), 30_000, KafkaCode.INVALID_REQUEST),
+        (replace(owner, name=""), 30_000, KafkaCode.INVALID_REQUEST),
+        (owner, 10**9, KafkaCode.INVALID_TRANSACTION_TIMEOUT),
+        (owner, 0, KafkaCode.INVALID_TRANSACTION_TIMEOUT),
+    ):
+        assert (await ask.init(wrong, timeout_ms)).error_code == code
+
+
+@rule
+async def unknown_partition_keeps_all_others_out_of_the_transaction(ask: Asker) -> None:
+    tp, owner = await ask.part(), await ask.owner()
+    gone, beyond = TopicPartition("not-there", 0), TopicPartition(tp.topic, 9)
+    unknown = KafkaCode.UNKNOWN_TOPIC_OR_PARTITION
+    added = await ask.add_once(owner, tp, gone, beyond)
+    assert added == {tp: KafkaCode.OPERATION_NOT_ATTEMPTED, gone: unknown, beyond: unknown}
+    assert await ask.one(tp, made(owner, 0), owner) == NOT_VERIFIED
+    assert await ask.end(owner, commit=True) is KafkaCode.INVALID_TXN_STATE
