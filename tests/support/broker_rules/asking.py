@@ -72,15 +72,13 @@ class Asker:
         settings = {name.replace("_", "."): value for name, value in config.items()}
         topic = await self._make_topic(secrets.token_hex(4), partitions=count, config=settings)
         found = [TopicPartition(topic, number) for number in range(count)]
-
-        async def served() -> bool:
-            """By a Produce, the last to know: without records it is refused, and stores nothing."""
-            ends = await list_offsets(self.cluster, dict.fromkeys(found, LATEST), 0)
-            late = (KafkaCode.NOT_LEADER_OR_FOLLOWER, KafkaCode.UNKNOWN_TOPIC_OR_PARTITION)
-            return not any(end.error in late for end in ends.values())
-
-        await eventually(served)
+        await self.served(found)
         return found
+
+    async def served(self, parts: Sequence[TopicPartition]) -> None:
+        """Until leaders answer for them; metadata shows them some ms earlier."""
+        found = await list_offsets(self.cluster, dict.fromkeys(parts, LATEST), 0)
+        assert not any(offset.error for offset in found.values())
 
     async def part(self, **config: str) -> TopicPartition:
         """The one partition of a new topic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from smartconnect.kafka.codes import KafkaCode
@@ -126,3 +127,18 @@ async def number_without_a_producer_means_nothing(ask: Asker) -> None:
     for number in range(3):
         assert await ask.one(tp, made(NOBODY, 7)) == stored(number)
     assert await ask.last_sequences(tp) == {}
+
+
+async def killed_broker_remembers_the_last_batch_of_each_producer_only(
+    ask: Asker, kill_and_start: Callable[[], Awaitable[None]]
+) -> None:
+    """Of a broker of its own. Why an answer that is lost with its broker ends a transaction, and what tells the idempotent delivery."""
+    tp, owner = await ask.part(), await ask.producer()
+    for number in range(3):
+        assert await ask.one(tp, made(owner, number), owner) == stored(number)
+    await kill_and_start()
+    await ask.served([tp])
+    assert await ask.one(tp, made(owner, 1), owner) == OUT_OF_ORDER, "although it is stored"
+    assert is_repeat(await ask.one(tp, made(owner, 2), owner), 2)
+    assert await ask.last_sequences(tp) == {owner.producer_id: 2}
+    assert await ask.one(tp, made(owner, 3), owner) == stored(3)

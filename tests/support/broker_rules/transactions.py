@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from smartconnect.kafka import messages
 from smartconnect.kafka.batch import parse_header
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels.batch import CONTROL
-from tests.support.broker_rules.asking import Asker, Part
+from tests.support.broker_rules.asking import Asker, Owner, Part
 from tests.support.broker_rules.making import NOBODY, made
 from tests.support.broker_rules.registry import rule
 from tests.support.broker_rules.sequences import OLD_EPOCH, OUT_OF_ORDER, is_repeat, stored
@@ -277,3 +278,14 @@ async def unknown_partition_keeps_all_others_out_of_the_transaction(ask: Asker) 
     assert added == {tp: KafkaCode.OPERATION_NOT_ATTEMPTED, gone: unknown, beyond: unknown}
     assert await ask.one(tp, made(owner, 0), owner) == NOT_VERIFIED
     assert await ask.end(owner, commit=True) is KafkaCode.INVALID_TXN_STATE
+
+
+async def coordinator_has_to_be_found_once_before_it_is_one(ask: Asker) -> None:
+    """Of a cluster that nobody has used for transactions yet."""
+    anybody = Owner("rules-first", -1, -1)
+    connection = await ask.leader()
+    for _ in range(3):
+        answer = await connection.call(messages.INIT_PRODUCER_ID, anybody.fields | {"transaction_timeout_ms": 30_000})
+        assert answer.error_code == KafkaCode.NOT_COORDINATOR
+    assert (await ask.owner("rules-first")).epoch == 0
+    connection.close()

@@ -75,6 +75,7 @@ def _topic(broker: FakeBroker, name: str) -> Fields:
 def find_coordinator(broker: FakeBroker, version: int, request: Any) -> Fields:
     if request.key_type != _TRANSACTION:
         raise Unasked(f"a coordinator of key type {request.key_type}")
+    broker.coordinator.find()
     here = {"node_id": NODE, "host": broker.host, "port": broker.port, "error_code": 0, "error_message": None}
     return {"throttle_time_ms": 0, "coordinators": [{"key": key} | here for key in request.coordinator_keys]}
 

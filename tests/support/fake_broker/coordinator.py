@@ -55,6 +55,11 @@ class Coordinator:
         self._transactions: dict[str, Transaction] = {}
         self._next_id = 0
         self._markers_held = False
+        self._found = False
+
+    def find(self) -> None:
+        """From now on it is one: the first search for a coordinator makes the topic that it needs."""
+        self._found = True
 
     def hold_markers(self) -> None:
         """What is decided from now on stays without its markers until `write_markers`."""
@@ -75,6 +80,8 @@ class Coordinator:
             return Identity(KafkaCode.INVALID_REQUEST)
         if not 0 < timeout_ms <= LONGEST_TIMEOUT_MS:
             return Identity(KafkaCode.INVALID_TRANSACTION_TIMEOUT)
+        if not self._found:
+            return Identity(KafkaCode.NOT_COORDINATOR)
         known = self._transactions.get(name)
         if known is None:
             known = self._transactions[name] = Transaction(self._new_id())
@@ -140,6 +147,8 @@ class Coordinator:
         return KafkaCode.CONCURRENT_TRANSACTIONS if known.state is State.PREPARED else KafkaCode.NONE
 
     def _owned(self, name: str, producer_id: int, epoch: int) -> Transaction | KafkaCode:
+        if not self._found:
+            return KafkaCode.NOT_COORDINATOR
         known = self._transactions.get(name)
         if known is None or known.producer_id != producer_id:
             return KafkaCode.INVALID_PRODUCER_ID_MAPPING

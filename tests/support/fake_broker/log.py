@@ -80,6 +80,11 @@ class PartitionLog:
         if since is not None and not commit:
             self.aborted.append(Aborted(producer_id, since, at))
 
+    def killed(self) -> None:
+        """The broker was killed and is there again."""
+        for known in self.producers.values():
+            producers.forget_all_but_the_last(known)
+
     def visible_end(self, isolation: int) -> int:
         return self.last_stable if isolation == READ_COMMITTED else self.end
 

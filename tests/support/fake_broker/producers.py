@@ -40,6 +40,13 @@ class Producer:
         return self.batches[-1].last if self.batches else -1
 
 
+def forget_all_but_the_last(producer: Producer) -> None:
+    """What a broker still knows after a kill: the newest batch is read from the log's state of producers."""
+    while len(producer.batches) > 1:
+        producer.batches.popleft()
+    producer.lowest_tried = None
+
+
 def last_sequence(header: BatchHeader) -> int:
     return (header.base_sequence + header.last_offset_delta) % _NUMBERS
 

@@ -127,6 +127,12 @@ class FakeBroker:
             return None
         return answer_frame(known.api, request, fields)
 
+    async def kill_and_start(self) -> None:
+        """Gone and there again, on the same port: connections end, and of producers little is remembered."""
+        self.hang_up()
+        for log in self.logs.values():
+            log.killed()
+
     def hang_up(self) -> None:
         """End all connections."""
         for writer in list(self._writers):
