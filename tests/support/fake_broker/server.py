@@ -64,13 +64,9 @@ class FakeBroker:
 
     # Faults, named as those of `kafka_proxy`
 
-    def drop_answer(self, api_key: int, count: int | None = 1) -> Rule[Request, Fate]:
-        """Do it, and close the connection instead of answering."""
-        return self._after.add(f"drop_answer {api_key}", _of(api_key), giving(Fate.CLOSE), count)
-
-    def close_before(self, api_key: int, count: int | None = 1) -> Rule[Request, Fate]:
-        """Close the connection and do nothing."""
-        return self._before.add(f"close_before {api_key}", _of(api_key), giving(Fate.CLOSE), count)
+    def drop_answer(self, api_key: int, count: int | None = 1, then: Fate = Fate.CLOSE) -> Rule[Request, Fate]:
+        """Do it, and instead of answering close the connection, or go on without a word."""
+        return self._after.add(f"drop_answer {api_key}", _of(api_key), giving(then), count)
 
     def hold_request(self, api_key: int, count: int | None = 1) -> Gate[Request]:
         """Such requests wait until the gate opens, and so does what follows on their connections."""
@@ -94,16 +90,20 @@ class FakeBroker:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Until the client goes, a rule ends it or a request is not to be answered."""
         self._writers.add(writer)
+        silent = False
         try:
             while True:
                 frame = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
                 request = read_request(frame, 0)
                 self.requests[request.api_key] += 1
-                if await self._before.judge(request) is Fate.CLOSE:
-                    return
+                await self._before.judge(request)
                 answer = self._answer(request)
-                if answer is None or await self._after.judge(request) is Fate.CLOSE:
+                fate = await self._after.judge(request)
+                if answer is None or fate is Fate.CLOSE:
                     return
+                silent = silent or fate is Fate.HOLD
+                if silent:
+                    continue
                 writer.write(len(answer).to_bytes(4, "big") + answer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

@@ -1,0 +1,182 @@
+"""The real outbox against the fake broker, in both deliveries: what goes out again by itself, what is given up, what ends an incarnation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from smartconnect.domain.clock import Clock
+from smartconnect.domain.errors import Fenced, Retryable
+from smartconnect.jobs.crew import Crew
+from smartconnect.jobs.kafka_replication.guard import Guard, IdempotentGuard, TransactionGuard
+from smartconnect.jobs.kafka_replication.incarnation import Incarnation
+from smartconnect.jobs.kafka_replication.outbox import Outbox, OutboxEvents, Refusal
+from smartconnect.jobs.kafka_replication.partition import Flight, Lane, Partition
+from smartconnect.jobs.kafka_replication.steps import IncarnationSteps, NullStepLog
+from smartconnect.kafka.batch import parse_header
+from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.security import KafkaSecurity
+from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels.batch import CONTROL
+from tests.support.broker_rules.asking import Owner
+from tests.support.broker_rules.making import made
+from tests.support.fake_broker import FakeBroker, fake_broker
+from tests.support.kafka_api import ApiKey
+from tests.support.waiting import eventually
+
+TP, OTHER = TopicPartition("orders", 0), TopicPartition("orders", 1)
+NAME = "unit-1"
+
+
+@dataclass
+class Sending:
+    """An outbox with a guard that has taken over, and what the outbox told."""
+
+    outbox: Outbox
+    guard: Guard
+    crew: Crew
+    acked: list[tuple[int, int]] = field(default_factory=list)
+    refused: list[tuple[TopicPartition, list[int], KafkaCode | None]] = field(default_factory=list)
+
+    async def put(self, lane: Lane, *counts: int, torn: int = -1) -> None:
+        """Batches of so many records, released; the one numbered `torn` has a wrong checksum."""
+        await self.guard.admit([lane.tp])
+        self.outbox.admit([lane])
+        self.outbox.open_gate()
+        flights = []
+        for number, (count, sequence) in enumerate(zip(counts, lane.take_sequences(counts), strict=True)):
+            batch = made(self._owner(), sequence, count)
+            data = bytes([*batch[:-1], batch[-1] ^ 1]) if number == torn else batch
+            flights.append(Flight(data, lane, sequence, count, len(data), partition=cast(Partition, SimpleNamespace())))
+        self.outbox.put(lane, flights)
+        await self.outbox.release()
+
+    def _owner(self) -> Owner:
+        stamp = self.guard.stamp
+        return Owner(self.guard.transactional_id, stamp.producer_id, stamp.producer_epoch)
+
+    def note_acked(self, acked: Sequence[tuple[Flight, int]]) -> None:
+        self.acked += [(flight.sequence, offset) for flight, offset in acked]
+
+    def note_refused(self, lane: Lane, refusal: Refusal) -> None:
+        self.refused.append((lane.tp, [flight.sequence for flight in refusal.flights], refusal.code))
+
+
+@asynccontextmanager
+async def sending(cluster: Cluster, guard: Guard) -> AsyncIterator[Sending]:
+    await guard.take_over()
+    async with Crew() as crew:
+        inc: Any = SimpleNamespace(
+            target=cluster,
+            crew=crew,
+            clock=Clock(),
+            guard=guard,
+            context=SimpleNamespace(task=SimpleNamespace(id="task")),
+            spec=SimpleNamespace(options=SimpleNamespace(produce_connections=2)),
+        )
+        told: list[Sending] = []
+        events = OutboxEvents(
+            acked=lambda acked: told[0].note_acked(acked),
+            refused=lambda lane, refusal: told[0].note_refused(lane, refusal),
+            uncertain=lambda lane: None,
+        )
+        told.append(Sending(Outbox(cast(Incarnation, inc), events), guard, crew))
+        yield told[0]
+
+
+def exactly_once(cluster: Cluster) -> Guard:
+    return TransactionGuard(cluster, NAME, 30_000, IncarnationSteps(NullStepLog(), "task", "unit", "incarnation"))
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[FakeBroker]:
+    async with fake_broker() as broker:
+        await broker.make_topic("orders", partitions=2)
+        yield broker
+
+
+@pytest.fixture
+async def cluster(broker: FakeBroker) -> AsyncIterator[Cluster]:
+    async with Cluster(broker.bootstrap_servers, KafkaSecurity(), client_id="tests") as cluster:
+        yield cluster
+
+
+def data(broker: FakeBroker, tp: TopicPartition = TP) -> list[tuple[int, int]]:
+    """(base offset, base sequence) of the batches of records in a partition."""
+    headers = [parse_header(batch) for batch in broker.logs[tp].batches]
+    return [(header.base_offset, header.base_sequence) for header in headers if not header.attributes & CONTROL]
+
+
+async def test_lost_answers_go_out_again_by_themselves_and_are_stored_once(broker: FakeBroker, cluster: Cluster) -> None:
+    lane = Lane(TP)
+    async with sending(cluster, IdempotentGuard(cluster)) as sent:
+        await sent.put(lane, 2)
+        await sent.outbox.settled()
+        lost = broker.drop_answer(ApiKey.PRODUCE, count=3)
+        await sent.put(lane, 1, 3, 1, 2, 1)
+        await sent.outbox.settled()
+        assert lost.hits == 3 and sent.outbox.quiet
+        assert sent.acked == [(0, 0), (2, 2), (3, 3), (6, 6), (7, 7), (9, 9)] == [(seq, at) for at, seq in data(broker)]
+        assert sent.refused == [] and not sent.crew.failed.is_set()
+
+
+async def test_lost_answer_inside_a_transaction_ends_the_incarnation_and_nothing_of_it_counts(
+    broker: FakeBroker, cluster: Cluster
+) -> None:
+    async with sending(cluster, exactly_once(cluster)) as sent:
+        await sent.put(Lane(TP), 2, 2)
+        await sent.outbox.settled()
+        broker.drop_answer(ApiKey.PRODUCE)
+        await sent.put(Lane(OTHER), 1)
+        await eventually(sent.crew.failed.is_set)
+        with pytest.raises(Retryable, match="lost"):
+            sent.crew.check()
+    async with sending(cluster, exactly_once(cluster)) as again:
+        assert [len(broker.logs[tp].aborted) for tp in (TP, OTHER)] == [1, 1]
+        lane = Lane(TP)
+        await again.put(lane, 2)
+        await again.outbox.settled()
+        await again.guard.finish()
+        assert again.acked == [(0, 5)] and len(broker.logs[TP].aborted) == 1
+
+
+@pytest.mark.parametrize("delivery", [IdempotentGuard, exactly_once], ids=["at_least_once", "exactly_once"])
+async def test_refused_batch_takes_those_behind_it_back_and_the_lane_goes_on_from_there(
+    broker: FakeBroker, cluster: Cluster, delivery: Any
+) -> None:
+    lane, other = Lane(TP), Lane(OTHER)
+    async with sending(cluster, delivery(cluster)) as sent:
+        await sent.put(lane, 2)
+        await sent.put(other, 1)
+        await sent.outbox.settled()
+        await sent.put(lane, 1, 3, 1, 1, torn=1)
+        await sent.put(other, 1)
+        await sent.outbox.settled()
+        assert sent.refused == [(TP, [3, 6, 7], KafkaCode.CORRUPT_MESSAGE)] and lane.sequence == 3
+        await sent.put(lane, 3, 1, 1)
+        await sent.outbox.settled()
+        await sent.guard.finish()
+        assert not sent.crew.failed.is_set()
+        assert data(broker) == [(at, at) for at in (0, 2, 3, 6, 7)] and data(broker, OTHER) == [(0, 0), (1, 1)]
+
+
+async def test_newer_owner_ends_the_incarnation_as_fenced(broker: FakeBroker, cluster: Cluster) -> None:
+    lane = Lane(TP)
+    async with sending(cluster, exactly_once(cluster)) as sent:
+        await sent.put(lane, 2)
+        await sent.outbox.settled()
+        gate = broker.hold_request(ApiKey.PRODUCE)
+        await sent.put(lane, 1, 1)
+        await gate.reached()
+        await exactly_once(cluster).take_over()
+        gate.release()
+        await eventually(sent.crew.failed.is_set)
+        with pytest.raises(Fenced):
+            sent.crew.check()
+        assert data(broker) == [(0, 0)] and len(broker.logs[TP].aborted) == 1
