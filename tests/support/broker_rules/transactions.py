@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 
 from smartconnect.kafka import messages
 from smartconnect.kafka.batch import parse_header
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels.batch import CONTROL
-from tests.support.broker_rules.asking import Asker, Owner, Part
+from tests.support.broker_rules.asking import Asker, Owner, Part, submit
 from tests.support.broker_rules.making import NOBODY, made
 from tests.support.broker_rules.registry import rule
 from tests.support.broker_rules.sequences import OLD_EPOCH, OUT_OF_ORDER, is_repeat, stored
@@ -119,6 +122,38 @@ async def first_number_that_is_tried_in_a_transaction_is_stored_first(ask: Asker
 
 
 @rule
+async def two_connections_that_begin_parts_of_one_transaction_collide_and_one_does_not(ask: Asker) -> None:
+    """Why there is one produce connection for each unit and leader: one verification at a time for each id, the older one loses."""
+    parts = await ask.parts(8)
+    one, two = await ask.leader(), await ask.leader()
+    for _ in range(5):
+        assert await _begin_all(ask, [one], parts) == {KafkaCode.NONE}
+    seen: set[KafkaCode] = set()
+    for _ in range(100):
+        seen |= await _begin_all(ask, [one, two], parts)
+        if KafkaCode.NOT_ENOUGH_REPLICAS in seen:
+            break
+    assert seen == {KafkaCode.NONE, KafkaCode.NOT_ENOUGH_REPLICAS}
+    one.close()
+    two.close()
+
+
+async def _begin_all(ask: Asker, connections: Sequence[Connection], parts: Sequence[TopicPartition]) -> set[KafkaCode]:
+    """The codes of first batches in all parts, over these connections in turn; what is refused is stored when it comes again alone."""
+    owner = await writer(ask, True, *parts)
+    asked = [
+        (tp, await submit(connection, [(tp, made(owner, 0))], owner.name)) for tp, connection in zip(parts, cycle(connections))
+    ]
+    codes = {tp: (await answer)[tp].error for tp, answer in asked}
+    for tp, code in codes.items():
+        if code is not KafkaCode.NONE:
+            assert (await ask.one(tp, made(owner, 1), owner)).error is KafkaCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+            assert (await ask.one(tp, made(owner, 0), owner)).error is KafkaCode.NONE
+    assert await ask.ended(owner, commit=False) is KafkaCode.NONE
+    return set(codes.values())
+
+
+@rule
 async def partition_without_a_batch_gets_its_marker_all_the_same(ask: Asker) -> None:
     tp = await ask.part()
     owner = await writer(ask, True, tp)
@@ -222,7 +257,7 @@ async def renewal_of_somebody_older_never_succeeds_but_aborts_what_the_owner_has
     assert (await ask.init(old)).error_code == KafkaCode.CONCURRENT_TRANSACTIONS
 
     async def fenced() -> bool:
-        return (await ask.init(old)).error_code == KafkaCode.PRODUCER_FENCED
+        return bool((await ask.init(old)).error_code == KafkaCode.PRODUCER_FENCED)
 
     await eventually(fenced)
     assert await ask.end(owner, commit=True) is KafkaCode.PRODUCER_FENCED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from smartconnect.kafka import messages
@@ -19,7 +19,7 @@ _TRANSACTION: Final = 1
 _LATEST, _EARLIEST = -1, -2
 
 Fields = Mapping[str, object]
-Handler = Callable[["FakeBroker", int, Any], Fields]
+Handler = Callable[["FakeBroker", int, Any], Fields | Awaitable[Fields]]
 
 
 class Unasked(Exception):
@@ -80,7 +80,7 @@ def find_coordinator(broker: FakeBroker, version: int, request: Any) -> Fields:
     return {"throttle_time_ms": 0, "coordinators": [{"key": key} | here for key in request.coordinator_keys]}
 
 
-def produce(broker: FakeBroker, version: int, request: Any) -> Fields:
+async def produce(broker: FakeBroker, version: int, request: Any) -> Fields:
     if request.acks != -1:
         raise Unasked(f"a Produce with acks {request.acks}")
     batches = {
@@ -88,7 +88,7 @@ def produce(broker: FakeBroker, version: int, request: Any) -> Fields:
         for topic in request.topic_data
         for part in topic.partition_data
     }
-    answers = broker.producing.produce(version, request.transactional_id, batches, broker.now_ms())
+    answers = await broker.producing.produce(version, request.transactional_id, batches, broker.now_ms())
     topics: dict[str, list[Fields]] = {}
     for tp, answer in answers.items():
         errors = [{"batch_index": index, "batch_index_error_message": "wrong"} for index in answer.records]

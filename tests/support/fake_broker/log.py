@@ -35,13 +35,15 @@ class Aborted(NamedTuple):
 
 @dataclass(slots=True)
 class PartitionLog:
-    """`settings` are those of its topic."""
+    """`settings` are those of its topic. `leads_later`: so many batches are answered as by a leader that does not know yet that it leads,
+    as those of a topic just made are for some ms."""
 
     settings: TopicSettings
     batches: list[bytes] = field(default_factory=list)
     producers: dict[int, Producer] = field(default_factory=dict)
     aborted: list[Aborted] = field(default_factory=list)
     end: int = 0
+    leads_later: int = 0
 
     @property
     def last_stable(self) -> int:

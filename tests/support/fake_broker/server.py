@@ -76,9 +76,9 @@ class FakeBroker:
         """It is done; the client hears of it when the gate opens."""
         return self._hold(self._after, api_key, count)
 
-    def send_again(self, request: Request) -> None:
+    async def send_again(self, request: Request) -> None:
         """A late copy of an earlier request arrives; nobody hears its answer."""
-        self._answer(request)
+        await self._answer(request)
 
     def _hold(self, book: RuleBook[Request, Fate], api_key: int, count: int | None) -> Gate[Request]:
         gate: Gate[Request] = Gate()
@@ -97,7 +97,7 @@ class FakeBroker:
                 request = read_request(frame, 0)
                 self.requests[request.api_key] += 1
                 await self._before.judge(request)
-                answer = self._answer(request)
+                answer = await self._answer(request)
                 fate = await self._after.judge(request)
                 if answer is None or fate is Fate.CLOSE:
                     return
@@ -112,7 +112,7 @@ class FakeBroker:
             self._writers.discard(writer)
             reset_transport(writer.transport)
 
-    def _answer(self, request: Request) -> bytes | None:
+    async def _answer(self, request: Request) -> bytes | None:
         """All bytes behind the length; None: close the connection."""
         if (request.api_key, request.api_version) in _CLOSING:
             return None
@@ -122,6 +122,8 @@ class FakeBroker:
             return None
         try:
             fields = known.handler(self, version, request_fields(known.api, request))
+            if not isinstance(fields, Mapping):
+                fields = await fields
         except (Unasked, MalformedData, ValueError, KeyError) as error:
             self.unasked.append(f"{known.api.name} v{version}: {error!r}")
             return None

@@ -1,4 +1,4 @@
-"""The real outbox against the fake broker, in both deliveries: what goes out again by itself, what is given up, what ends an incarnation."""
+"""The real outbox against the fake broker, in both deliveries: what goes out again by itself, what is given up, what ends everything."""
 
 from __future__ import annotations
 
@@ -146,7 +146,10 @@ async def test_lost_answer_inside_a_transaction_ends_the_incarnation_and_nothing
         assert again.acked == [(0, 5)] and len(broker.logs[TP].aborted) == 1
 
 
-@pytest.mark.parametrize("delivery", [IdempotentGuard, exactly_once], ids=["at_least_once", "exactly_once"])
+both_deliveries = pytest.mark.parametrize("delivery", [IdempotentGuard, exactly_once], ids=["at_least_once", "exactly_once"])
+
+
+@both_deliveries
 async def test_refused_batch_takes_those_behind_it_back_and_the_lane_goes_on_from_there(
     broker: FakeBroker, cluster: Cluster, delivery: Any
 ) -> None:
@@ -164,6 +167,18 @@ async def test_refused_batch_takes_those_behind_it_back_and_the_lane_goes_on_fro
         await sent.guard.finish()
         assert not sent.crew.failed.is_set()
         assert data(broker) == [(at, at) for at in (0, 2, 3, 6, 7)] and data(broker, OTHER) == [(0, 0), (1, 1)]
+
+
+@both_deliveries
+async def test_leader_that_is_none_yet_is_asked_again_and_no_batch_overtakes(
+    broker: FakeBroker, cluster: Cluster, delivery: Any
+) -> None:
+    broker.logs[TP].leads_later = 2
+    async with sending(cluster, delivery(cluster)) as sent:
+        await sent.put(Lane(TP), 1, 1, 1)
+        await sent.outbox.settled()
+        await sent.guard.finish()
+        assert sent.acked == [(0, 0), (1, 1), (2, 2)] == data(broker) and broker.logs[TP].leads_later == 0
 
 
 async def test_newer_owner_ends_the_incarnation_as_fenced(broker: FakeBroker, cluster: Cluster) -> None:
