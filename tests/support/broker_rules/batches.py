@@ -25,10 +25,12 @@ from tests.support.broker_rules.making import (
     compacted,
     framed,
     made,
+    padded,
     records,
     refolded,
     sealed,
     section,
+    torn,
 )
 from tests.support.broker_rules.registry import both_deliveries, rule
 from tests.support.broker_rules.writing import writer
@@ -97,7 +99,7 @@ async def header_of_a_batch_is_right(ask: Asker) -> None:
     tp, good = await ask.part(), made(NOBODY, -1, 3)
     somebody = Owner(None, 4711, 0)
     assert await ask.one(tp, changed(good, ">q", 0, 5)) == INVALID, "base offset 5"
-    assert await ask.one(tp, bytes([*good[:-1], good[-1] ^ 1])) == Part(KafkaCode.CORRUPT_MESSAGE, -1, -1)
+    assert await ask.one(tp, torn(good)) == Part(KafkaCode.CORRUPT_MESSAGE, -1, -1)
     assert await ask.one(tp, framed(b"", 0, last_delta=0)) == INVALID, "no records"
     assert await ask.one(tp, framed(b"", 0, last_delta=-1)) == INVALID, "an honest count of none"
     assert await ask.one(tp, made(NOBODY, -1, attributes=CONTROL)) == INVALID, "a marker"
@@ -121,6 +123,7 @@ async def each_record_is_looked_at(ask: Asker) -> None:
         assert await ask.one(tp, framed(three, 2, codec=codec)) == INVALID, "more"
         assert await ask.one(tp, framed(three + b"xx", 3, codec=codec)) == INVALID, "bytes behind the last record"
         assert await ask.one(tp, framed(three[:-2], 3, codec=codec)) == INVALID, "a record that is cut off"
+        assert await ask.one(tp, framed(padded(three), 3, codec=codec)) == INVALID, "a record that is longer than what it holds"
     assert (await ask.log(tp)).high_watermark == 0
 
 
@@ -135,7 +138,11 @@ async def one_bad_record_refuses_the_batch_and_is_named(ask: Asker) -> None:
         assert await ask.one(keyed, keyless) == INVALID._replace(record_errors=(1,))
         invalid_time = Part(KafkaCode.INVALID_TIMESTAMP, -1, -1, (1,))
         assert await ask.one(tp, encode.batch(late, Frame(codec))) == invalid_time
+        kept = encode.batch(late, Frame(codec, attributes=LOG_APPEND_TIME))
+        assert await ask.one(tp, kept) == invalid_time._replace(record_errors=(0, 1)), "the newest time is that of all"
         assert await ask.one(recent, encode.batch(old, Frame(codec))) == invalid_time
+        both = encode.batch([*records(1, key=None), *late[1:]], Frame(codec))
+        assert await ask.one(keyed, both) == Part(KafkaCode.INVALID_TIMESTAMP, -1, -1, (0, 1)), "its code goes for all"
     assert (await ask.one(tp, encode.batch(old))).error is KafkaCode.NONE
     assert (await ask.one(tp, encode.batch([Record(0, b"v", b"k", NOW_MS + 3000_000)]))).error is KafkaCode.NONE
 

@@ -61,8 +61,19 @@ def changed(batch: bytes, kind: str, at: int, value: int) -> bytes:
     return sealed(out)
 
 
+def torn(batch: bytes) -> bytes:
+    """The batch with a wrong checksum."""
+    return bytes([*batch[:-1], batch[-1] ^ 1])
+
+
 def section(kept: Sequence[Record]) -> bytes:
     return encode.records_section(kept, 0, NOW_MS)
+
+
+def padded(records: bytes) -> bytes:
+    """A section whose first record, of less than 63 bytes, has one more byte than its fields."""
+    length = 1 + (records[0] >> 1)
+    return bytes([records[0] + 2]) + records[1:length] + b"x" + records[length:]
 
 
 def compacted(codec: Codec, last_delta: int) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from smartconnect.kafka.codes import KafkaCode
 from tests.support.broker_rules.asking import Asker, Owner, Part, submit
-from tests.support.broker_rules.making import NOBODY, NOW_MS, made
+from tests.support.broker_rules.making import NOBODY, NOW_MS, made, torn
 from tests.support.broker_rules.registry import both_deliveries, rule
 from tests.support.broker_rules.writing import begin, writer
 
@@ -69,8 +69,7 @@ async def what_is_behind_a_refused_batch_is_out_of_order_and_all_may_come_again(
     tp, connection = await ask.part(), await ask.leader()
     owner = await writer(ask, transactional, tp)
     batches = [made(owner, 2 * number, 2) for number in range(5)]
-    torn = bytes([*batches[1][:-1], batches[1][-1] ^ 1])
-    answers = [await submit(connection, [(tp, batch)], owner.name) for batch in (batches[0], torn, *batches[2:])]
+    answers = [await submit(connection, [(tp, batch)], owner.name) for batch in (batches[0], torn(batches[1]), *batches[2:])]
     found = [(await answer)[tp] for answer in answers]
     assert found == [stored(0), Part(KafkaCode.CORRUPT_MESSAGE, -1, -1), *[OUT_OF_ORDER] * 3]
     answers = [await submit(connection, [(tp, batch)], owner.name) for batch in batches]
@@ -85,8 +84,7 @@ async def first_batch_that_is_refused_is_overtaken_outside_of_transactions_only(
     tp = await ask.part()
     owner = await writer(ask, transactional, tp)
     first, second = made(owner, 0), made(owner, 1)
-    torn = bytes([*first[:-1], first[-1] ^ 1])
-    assert (await ask.one(tp, torn, owner)).error is KafkaCode.CORRUPT_MESSAGE
+    assert (await ask.one(tp, torn(first), owner)).error is KafkaCode.CORRUPT_MESSAGE
     assert await ask.one(tp, second, owner) == (OUT_OF_ORDER if transactional else stored(0))
     assert await ask.one(tp, first, owner) == (stored(0) if transactional else OUT_OF_ORDER)
 

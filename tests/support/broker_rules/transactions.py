@@ -13,7 +13,7 @@ from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels.batch import CONTROL
 from tests.support.broker_rules.asking import Asker, Owner, Part, submit
-from tests.support.broker_rules.making import NOBODY, made
+from tests.support.broker_rules.making import NOBODY, made, torn
 from tests.support.broker_rules.registry import rule
 from tests.support.broker_rules.sequences import OLD_EPOCH, OUT_OF_ORDER, is_repeat, stored
 from tests.support.broker_rules.writing import begin, writer
@@ -100,6 +100,7 @@ async def abort_is_told_to_readers_and_numbers_go_on(ask: Asker) -> None:
     await begin(ask, owner, tp)
     assert await ask.one(tp, made(owner, 2), owner) == stored(3)
     assert is_repeat(await ask.one(tp, made(owner, 0, 2), owner), 0), "also of a batch that was aborted"
+    assert (await ask.log(tp)).aborted == [], "who reads uncommitted does not ask"
     assert await ask.ended(owner, commit=True) is KafkaCode.NONE
     await begin(ask, owner, tp)
     log = await ask.log(tp, READ_COMMITTED)
@@ -119,6 +120,24 @@ async def first_number_that_is_tried_in_a_transaction_is_stored_first(ask: Asker
     assert await ask.one(again, made(owner, 1), owner) == OUT_OF_ORDER, "although it is next"
     assert await ask.one(tp, made(owner, 1), owner) == stored(2)
     assert await ask.one(tp, made(owner, 2), owner) == stored(3)
+    assert await ask.ended(owner, commit=False) is KafkaCode.NONE
+    await begin(ask, owner, again)
+    assert await ask.one(again, made(owner, 1), owner) == stored(3), "each transaction begins anew"
+
+
+@rule
+async def lowest_number_that_is_tried_counts_and_only_that_of_the_newest_epoch(ask: Asker) -> None:
+    tp, other = await ask.parts(2)
+    old = await writer(ask, True, tp)
+    for sequence in (1, 0):
+        assert (await ask.one(tp, torn(made(old, sequence)), old)).error is KafkaCode.CORRUPT_MESSAGE
+    assert await ask.one(tp, made(old, 1), old) == OUT_OF_ORDER
+    assert await ask.one(tp, made(old, 0), old) == stored(0)
+    assert await ask.one(other, made(old, 0), old) == NOT_VERIFIED, "a try of the older epoch"
+    assert await ask.ended(old, commit=True) is KafkaCode.NONE
+    new = await ask.renew(old)
+    await begin(ask, new, other)
+    assert await ask.one(other, made(new, 7), new) == stored(0)
 
 
 @rule
@@ -223,6 +242,7 @@ async def taking_an_id_over_aborts_what_is_open_and_fences_its_owner_everywhere(
     assert (new.producer_id, new.epoch) == (old.producer_id, old.epoch + 2), "one epoch for the abort, one for us"
     assert (await ask.log(tp, READ_COMMITTED)).aborted == [(old.producer_id, 0)]
     assert await ask.one(tp, made(old, 1), old) == OLD_EPOCH
+    assert await ask.one(tp, made(replace(old, name=None), 1)) == OLD_EPOCH, "the marker tells the partition"
     assert await ask.add_once(old, tp) == {tp: KafkaCode.PRODUCER_FENCED}
     for commit in (True, False):
         assert await ask.end(old, commit=commit) is KafkaCode.PRODUCER_FENCED
@@ -249,9 +269,9 @@ async def renewal_is_answered_the_same_again_until_a_transaction_begins(ask: Ask
 @rule
 async def renewal_of_somebody_older_never_succeeds_but_aborts_what_the_owner_has_open(ask: Asker) -> None:
     tp, old = await ask.part(), await ask.owner()
-    for _ in range(3):
+    for _ in range(2):
         owner = await ask.owner(old.name or "")
-    assert (await ask.init(old)).error_code == KafkaCode.PRODUCER_FENCED, "while nothing is open"
+        assert (await ask.init(old)).error_code == KafkaCode.PRODUCER_FENCED, "while nothing is open"
     await begin(ask, owner, tp)
     assert await ask.one(tp, made(owner, 0), owner) == stored(0)
     assert (await ask.init(old)).error_code == KafkaCode.CONCURRENT_TRANSACTIONS
@@ -290,6 +310,8 @@ async def stranger_gets_nothing_from_a_coordinator(ask: Asker) -> None:
     ):
         assert await ask.add_once(stranger, tp) == {tp: code}
         assert await ask.end(stranger, commit=True) is code
+    for stranger in (other_id, ahead):
+        assert (await ask.init(stranger)).error_code == KafkaCode.PRODUCER_FENCED
 
 
 @rule

@@ -95,12 +95,12 @@ def _check_records(seen: list[_Seen], header: BatchHeader, settings: TopicSettin
     claims_append_time = bool(header.attributes & _APPEND_TIME)
     keyless, mistimed = [], []
     for index, record in enumerate(seen):
-        time_ms = header.base_timestamp + record.time_delta
+        time_ms = header.max_timestamp if claims_append_time else header.base_timestamp + record.time_delta
         if settings.needs_keys and not record.has_key:
             keyless.append(index)
         elif settings.append_time:
             mistimed += [index] if claims_append_time else []
-        elif not claims_append_time and not now_ms - settings.before_max_ms <= time_ms <= now_ms + settings.after_max_ms:
+        elif not now_ms - settings.before_max_ms <= time_ms <= now_ms + settings.after_max_ms:
             mistimed.append(index)
     if mistimed:
         raise Refused(KafkaCode.INVALID_TIMESTAMP, tuple(sorted([*keyless, *mistimed])))

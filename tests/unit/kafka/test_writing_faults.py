@@ -19,7 +19,7 @@ from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels.batch import CONTROL
 from tests.support.broker_rules.asking import Owner
-from tests.support.broker_rules.making import made
+from tests.support.broker_rules.making import made, torn
 from tests.support.fake_broker import FakeBroker, fake_broker
 from tests.support.kafka_api import ApiKey
 from tests.support.rules import Fate
@@ -94,10 +94,6 @@ async def inside(cluster: Cluster, owner: TransactionalId) -> AsyncIterator[Chan
 
 def of(owner: TransactionalId) -> Owner:
     return Owner(owner.name, owner.producer_id, owner.epoch)
-
-
-def torn(batch: bytes) -> bytes:
-    return bytes([*batch[:-1], batch[-1] ^ 1])
 
 
 def data(broker: FakeBroker, tp: TopicPartition = TP) -> list[tuple[int, int]]:

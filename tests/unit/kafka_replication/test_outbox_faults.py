@@ -25,7 +25,7 @@ from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels.batch import CONTROL
 from tests.support.broker_rules.asking import Owner
-from tests.support.broker_rules.making import made
+from tests.support.broker_rules.making import made, torn
 from tests.support.fake_broker import FakeBroker, fake_broker
 from tests.support.kafka_api import ApiKey
 from tests.support.waiting import eventually
@@ -44,15 +44,15 @@ class Sending:
     acked: list[tuple[int, int]] = field(default_factory=list)
     refused: list[tuple[TopicPartition, list[int], KafkaCode | None]] = field(default_factory=list)
 
-    async def put(self, lane: Lane, *counts: int, torn: int = -1) -> None:
-        """Batches of so many records, released; the one numbered `torn` has a wrong checksum."""
+    async def put(self, lane: Lane, *counts: int, broken: int = -1) -> None:
+        """Batches of so many records, released; the one numbered `broken` has a wrong checksum."""
         await self.guard.admit([lane.tp])
         self.outbox.admit([lane])
         self.outbox.open_gate()
         flights = []
         for number, (count, sequence) in enumerate(zip(counts, lane.take_sequences(counts), strict=True)):
             batch = made(self._owner(), sequence, count)
-            data = bytes([*batch[:-1], batch[-1] ^ 1]) if number == torn else batch
+            data = torn(batch) if number == broken else batch
             flights.append(Flight(data, lane, sequence, count, len(data), partition=cast(Partition, SimpleNamespace())))
         self.outbox.put(lane, flights)
         await self.outbox.release()
@@ -158,7 +158,7 @@ async def test_refused_batch_takes_those_behind_it_back_and_the_lane_goes_on_fro
         await sent.put(lane, 2)
         await sent.put(other, 1)
         await sent.outbox.settled()
-        await sent.put(lane, 1, 3, 1, 1, torn=1)
+        await sent.put(lane, 1, 3, 1, 1, broken=1)
         await sent.put(other, 1)
         await sent.outbox.settled()
         assert sent.refused == [(TP, [3, 6, 7], KafkaCode.CORRUPT_MESSAGE)] and lane.sequence == 3
