@@ -203,6 +203,21 @@ async def same_end_again_is_answered_the_same_and_the_other_one_is_invalid(ask: 
 
 
 @rule
+async def batch_that_begins_a_part_while_markers_are_written_is_told_to_come_again(ask: Asker) -> None:
+    """Too late for the transaction that has ended: the right answer for a moment only, so that a round may miss it."""
+    written, begun = await ask.parts(2)
+    for _ in range(100):
+        owner = await writer(ask, True, written, begun)
+        assert (await ask.one(written, made(owner, 0), owner)).error is KafkaCode.NONE
+        assert await ask.end(owner, commit=True) is KafkaCode.NONE
+        code = (await ask.one(begun, made(owner, 0), owner)).error
+        assert code in (KafkaCode.NOT_ENOUGH_REPLICAS, KafkaCode.TRANSACTION_ABORTABLE)
+        if code is KafkaCode.NOT_ENOUGH_REPLICAS:
+            return
+    raise AssertionError("no batch came while markers were written")
+
+
+@rule
 async def late_copy_of_a_commit_commits_half_of_the_next_transaction(ask: Asker) -> None:
     """Why `TransactionalId` renews its epoch after an answer that did not come."""
     tp = await ask.part()

@@ -15,7 +15,7 @@ from smartconnect.kafka.types import TopicPartition
 from tests.support.fake_broker.log import PartitionLog
 
 LONGEST_TIMEOUT_MS: Final = 900_000
-MARKERS_TAKE_S: Final = 0.001
+MARKERS_TAKE_S: Final = 0.005
 
 
 class State(Enum):
