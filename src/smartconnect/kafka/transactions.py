@@ -79,7 +79,8 @@ class TransactionalId:
     async def renew(self) -> None:
         """A new epoch for ourselves; an open transaction of ours is aborted. Fenced if somebody newer exists, and with
         an open transaction on Kafka before 4.0, which then cannot tell its own abort from a stranger's: `initialise`
-        begins again. (EndTxn(abort) instead would let a late copy of a lost call into the next transaction.)"""
+        begins again. (EndTxn(abort) instead would let a late copy of a lost call into the next transaction.) Where somebody newer has
+        a transaction open, Kafka aborts it before it refuses us: nothing of it counts, and its owner has to begin again too."""
         self._check_ours()
         await self._init(producer_id=self.producer_id, epoch=self.epoch)
 

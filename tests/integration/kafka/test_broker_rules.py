@@ -10,7 +10,7 @@ from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.sandbox.kafka import kafka_cluster
 from tests.conftest import MakeTopic
-from tests.support.broker_rules import RULES, Rule, sequences, transactions
+from tests.support.broker_rules import RULES, Rule, owners, sequences
 from tests.support.broker_rules.asking import Asker
 from tests.support.services import Names
 from tests.support.topics import create_topic
@@ -37,5 +37,5 @@ async def test_kafka_that_nobody_has_used_and_that_is_killed_keeps_the_rules(nam
             await server.nodes[0].start()
 
         asker = Asker(cluster, make_topic)
-        await transactions.coordinator_has_to_be_found_once_before_it_is_one(asker)
+        await owners.coordinator_has_to_be_found_once_before_it_is_one(asker)
         await sequences.killed_broker_remembers_the_last_batch_of_each_producer_only(asker, kill_and_start)

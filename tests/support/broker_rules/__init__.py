@@ -4,7 +4,7 @@ from drifting: a rule is added or changed here, once, and the real broker is rig
 
 from __future__ import annotations
 
-from tests.support.broker_rules import batches, sequences, transactions
+from tests.support.broker_rules import batches, owners, sequences, transactions
 from tests.support.broker_rules.registry import RULES, Rule
 
-__all__ = ["RULES", "Rule", "batches", "sequences", "transactions"]
+__all__ = ["RULES", "Rule", "batches", "owners", "sequences", "transactions"]

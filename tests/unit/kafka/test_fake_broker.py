@@ -10,7 +10,7 @@ from smartconnect.kafka import messages
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.errors import ConnectionLost
 from smartconnect.kafka.security import KafkaSecurity
-from tests.support.broker_rules import RULES, Rule, sequences, transactions
+from tests.support.broker_rules import RULES, Rule, owners, sequences
 from tests.support.broker_rules.asking import Asker
 from tests.support.fake_broker import FakeBroker, fake_broker
 
@@ -37,7 +37,7 @@ async def test_killed_fake_broker_remembers_the_last_batch_of_each_producer_only
 
 
 async def test_coordinator_of_the_fake_broker_has_to_be_found_once(asker: Asker) -> None:
-    await transactions.coordinator_has_to_be_found_once_before_it_is_one(asker)
+    await owners.coordinator_has_to_be_found_once_before_it_is_one(asker)
 
 
 async def test_question_that_no_rule_covers_ends_the_test() -> None:
