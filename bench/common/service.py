@@ -37,9 +37,11 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One running service; `tasks`: the path of its first instance's; `headers`: what a call without its client needs."""
+    """One running service; `tasks`: the path of its first instance's; `headers`: what a call without its client needs; `log`: JSON lines of
+    all its processes."""
 
     pid: int
+    log: Path
     api: ApiClient
     tasks: str
     endpoint: str
@@ -76,7 +78,7 @@ async def serve(folder: Path, instances: Sequence[Instance], workers: int, more:
         server = ServerProcess(_command(folder, settings, api))
         try:
             await server.start()
-            yield Service(server.pid, api, tasks, endpoint, {"X-Auth-Token": token})
+            yield Service(server.pid, server.log_file, api, tasks, endpoint, {"X-Auth-Token": token})
             await server.stop()
         finally:
             await server.kill()

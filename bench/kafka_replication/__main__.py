@@ -18,30 +18,35 @@ from typing import Final
 
 from bench.common import data
 from bench.common.bento import program
-from bench.kafka_replication import bento, cases, idle, latency, mirror_maker, ours, report, wide
+from bench.kafka_replication import bento, beside, cases, idle, latency, mirror_maker, ours, pause, report, wide
 from bench.kafka_replication.cases import Copy
 from bench.kafka_replication.copying import Copied, Run, copy
+from bench.kafka_replication.open_loop import Steady
 from bench.kafka_replication.report import Compared, Findings
 from bench.kafka_replication.stage import Stage, set_up
 from smartconnect.domain.errors import SmartConnectError
 
-_MODES: Final = ("copy", "latency", "wide", "idle")
+_MODES: Final = ("copy", "latency", "beside", "pause", "wide", "idle")
 _SIDES: Final = (mirror_maker.NAME, bento.NAME, ours.NAME)
 _WARM_UP_S: Final = 20.0
+_SECONDS: Final = 60.0
 _SETTLED_S: Final = 3.0
 """Between two sides: the broker is done with what the last one left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asks for. `seconds`: of the modes that are not `copy`; `partitions`: of `wide` and `idle`."""
+    """What the command line asks for. `seconds`: of each measurement of a mode (None: its default); `partitions`: of `wide` and `idle`;
+    `times`: of `pause`; `full`: both deliveries in `beside` too."""
 
     modes: list[str]
     cases: list[Copy]
     sides: dict[str, Run]
     size: ours.Size
-    seconds: float
+    seconds: float | None
     partitions: int
+    times: int
+    full: bool
 
 
 def main() -> int:
@@ -61,10 +66,15 @@ async def _run(options: Options) -> Findings:
             await _copies(options, findings)
             continue
         async with set_up() as stage:
-            if mode == "latency":
-                await _latencies(stage, options, findings)
-            else:
-                await _rest(stage, mode, options, findings)
+            match mode:
+                case "latency":
+                    await _latencies(stage, options, findings)
+                case "beside":
+                    await _beside(stage, options, findings)
+                case "pause":
+                    await _pauses(stage, options, findings)
+                case _:
+                    await _rest(stage, mode, options, findings)
     return findings
 
 
@@ -98,22 +108,44 @@ async def _compare(stage: Stage, case: Copy, sides: dict[str, Run]) -> Compared:
 
 
 async def _latencies(stage: Stage, options: Options, findings: Findings) -> None:
-    """The first side would meet brokers whose code is not compiled yet: one measurement before all others is thrown away."""
-    _say("warming up the brokers")
-    with _noting(findings.failed, "warming up"):
-        await latency.measure(stage, ours.NAME, functools.partial(ours.running, size=options.size), latency.WARM_UP, _WARM_UP_S)
+    await _warm_up(stage, options, findings)
     for exactly_once, rate in itertools.product((False, True), latency.RATES):
         for side, run in options.sides.items():
             if exactly_once and side == bento.NAME:
                 continue
-            job = latency.Steady(rate, exactly_once)
+            job = Steady(rate, exactly_once)
             _say(f"{side}: {job.topic}")
             with _noting(findings.failed, f"{side}: {job.topic}"):
-                findings.latencies.append(await latency.measure(stage, side, run, job, options.seconds))
+                findings.latencies.append(await latency.measure(stage, side, run, job, options.seconds or _SECONDS))
+
+
+async def _warm_up(stage: Stage, options: Options, findings: Findings) -> None:
+    """The first side would meet brokers whose code is not compiled yet: one measurement before all others is thrown away."""
+    _say("warming up the brokers")
+    with _noting(findings.failed, "warming up"):
+        await latency.measure(stage, ours.NAME, functools.partial(ours.running, size=options.size), latency.WARM_UP, _WARM_UP_S)
+
+
+async def _beside(stage: Stage, options: Options, findings: Findings) -> None:
+    await _warm_up(stage, options, findings)
+    _say(f"beside: writing {beside.TOPIC.total:,} records to dump")
+    async with beside.dumpable(stage) as store:
+        for exactly_once, rate in itertools.product((True, False) if options.full else (True,), latency.RATES):
+            job = Steady(rate, exactly_once)
+            _say(f"beside: {job.topic}, alone and beside a dump")
+            with _noting(findings.failed, f"beside: {job.topic}"):
+                seconds = options.seconds or beside.SECONDS
+                findings.beside.append(await beside.measure(stage, store, job, options.size.tasks, seconds))
+
+
+async def _pauses(stage: Stage, options: Options, findings: Findings) -> None:
+    _say(f"pause: {options.times} times kill -9, {options.times} rolling restarts")
+    with _noting(findings.failed, "pause"):
+        findings.pauses.append(await pause.measure(stage, options.size, options.times))
 
 
 async def _rest(stage: Stage, mode: str, options: Options, findings: Findings) -> None:
-    size, partitions, seconds = options.size, options.partitions, options.seconds
+    size, partitions, seconds = options.size, options.partitions, options.seconds or _SECONDS
     _say(f"{mode}: {partitions:,} partitions, {seconds:.0f} s")
     with _noting(findings.failed, mode):
         if mode == "wide":
@@ -144,9 +176,14 @@ def _parse() -> Options:
     parser.add_argument("--before-compression", action="store_true", help="batches have their size before compression, not stored")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="of our service (default: as it would)")
     parser.add_argument("--tasks", type=int, default=1, help="task_num of our tasks: fewer units make fuller requests")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement of latency, wide, idle")
+    parser.add_argument(
+        "--seconds", type=float, help=f"of each measurement of latency, wide, idle ({_SECONDS:.0f}), beside ({beside.SECONDS:.0f})"
+    )
+    parser.add_argument("--times", type=int, default=3, help="kills, and rolling restarts, of pause")
     parser.add_argument("--partitions", type=int, default=5000, help="of wide and idle")
     given = parser.parse_args()
+    if given.times < 1:
+        parser.error("--times: at least once")
     wanted = [known[name] for name in given.case] if given.case else cases.everything() if given.full else cases.default()
     if given.before_compression:
         wanted = [cases.sized_before_compression(case) for case in wanted]
@@ -161,6 +198,8 @@ def _parse() -> Options:
         size=size,
         seconds=given.seconds,
         partitions=given.partitions,
+        times=given.times,
+        full=given.full,
     )
 
 

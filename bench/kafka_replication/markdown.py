@@ -26,9 +26,8 @@ def _lines(content: Mapping[str, Any]) -> Iterator[str]:
         yield from _compared(one)
     for one in content["latencies"]:
         yield from _latency(one)
-    for one in content["resting"]:
-        yield from ("", f"## {one['mode']}", "")
-        yield from (f"* {name}: {_flat(value)}" for name, value in one.items() if name not in ("mode", "targets"))
+    for one in content["others"]:
+        yield from _other(one)
         yield from _targets(one["targets"])
     yield from (f"\nFailed: {why}" for why in content["failed"])
 
@@ -61,6 +60,16 @@ def _latency(one: Mapping[str, Any]) -> Iterator[str]:
     to_source, to_append, to_reader = (_flat(one[name]) for name in ("source_ms", "append_ms", "seen_ms"))
     yield f"{one['received']:,} records; ms to the source's answer: {to_source}; to append: {to_append}; to the reader: {to_reader}."
     yield from _targets(one["targets"])
+
+
+def _other(one: Mapping[str, Any]) -> Iterator[str]:
+    """A list of the same things is a table."""
+    yield from ("", f"## {one['mode']}", "")
+    figures = {name: value for name, value in one.items() if name not in ("mode", "targets")}
+    yield from (f"* {name}: {_flat(value)}" for name, value in figures.items() if not isinstance(value, list))
+    for rows in (value for value in figures.values() if isinstance(value, list) and value):
+        yield ""
+        yield from _table(list(rows[0]), [[_flat(value) for value in row.values()] for row in rows])
 
 
 def _targets(targets: Mapping[str, Sequence[float | str]]) -> Iterator[str]:

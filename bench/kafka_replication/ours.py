@@ -54,11 +54,11 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(stage: Stage, workers: int) -> AsyncIterator[Served]:
-    """Ready, without a task."""
+async def served(stage: Stage, workers: int, more: str = "") -> AsyncIterator[Served]:
+    """Ready, without a task. `more`: further sections of the settings."""
     here = Instance("here", stage.target.bootstrap_servers, _keys(stage.target, stage.password))
     peer = Instance("peer", stage.source.bootstrap_servers, _keys(stage.source, stage.password))
-    async with serve(stage.new_folder("service"), [here, peer], workers) as service:
+    async with serve(stage.new_folder("service"), [here, peer], workers, more) as service:
         yield Served(service, peer.id)
 
 
@@ -67,14 +67,19 @@ async def running(stage: Stage, job: Job, size: Size) -> AsyncIterator[Watch]:
     """From the call that creates the task. Raises SandboxFailed, ApiRefused."""
     async with served(stage, size.workers) as us:
         watch = Watch(us.service.pid, stage.others, from_birth=False)
-        fields: dict[str, object] = {"task_num": size.tasks}
-        if job.header:
-            fields["provenance_header_enabled"] = True
-        if job.recode:
-            fields["compression_type"] = job.codec.name.lower()
-        delivery = "exactly_once" if job.exactly_once else "at_least_once"
-        await us.create("copy", job.topic, options={"delivery": delivery}, **fields)
+        await copy_task(us, job, size.tasks)
         yield watch
+
+
+async def copy_task(us: Served, job: Job, task_num: int) -> str:
+    """Create the task that does the job; its path. Raises ApiRefused."""
+    fields: dict[str, object] = {"task_num": task_num}
+    if job.header:
+        fields["provenance_header_enabled"] = True
+    if job.recode:
+        fields["compression_type"] = job.codec.name.lower()
+    delivery = "exactly_once" if job.exactly_once else "at_least_once"
+    return await us.create("copy", job.topic, options={"delivery": delivery}, **fields)
 
 
 def _keys(cluster: KafkaCluster, password: str) -> Mapping[str, str]:

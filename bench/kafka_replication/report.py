@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Console
@@ -17,9 +19,11 @@ from bench.common.data import PARTITIONS
 from bench.common.resting import Rest
 from bench.common.results import SHORTEST, Verdict, at_least, at_most, free_name, machine, show_sides, show_targets, versions
 from bench.kafka_replication import bento, markdown, mirror_maker, ours, published
+from bench.kafka_replication.beside import Beside
 from bench.kafka_replication.cases import Copy
 from bench.kafka_replication.copying import Copied
 from bench.kafka_replication.latency import Latency
+from bench.kafka_replication.pause import Pauses
 from bench.kafka_replication.wide import Wide
 from smartconnect.sandbox.kafka import BENCHMARK_JVM, KAFKA_VERSION
 
@@ -106,6 +110,8 @@ class Findings:
 
     compared: list[Compared] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
+    beside: list[Beside] = field(default_factory=list)
+    pauses: list[Pauses] = field(default_factory=list)
     wide: list[Wide] = field(default_factory=list)
     idle: list[Rest] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -114,7 +120,8 @@ class Findings:
     def faultless(self) -> bool:
         """Ours copied everything it was asked to, once and in order."""
         ran = all(ours.NAME not in one.failed for one in self.compared) and not self.failed
-        return ran and all(one.sides[ours.NAME].count.perfect for one in self.compared if ours.NAME in one.sides)
+        once = all(not one.lost and not one.twice for one in self.pauses)
+        return ran and once and all(one.sides[ours.NAME].count.perfect for one in self.compared if ours.NAME in one.sides)
 
 
 def row(copied: Copied, case: Copy) -> dict[str, Any]:
@@ -151,6 +158,19 @@ def latency_targets(one: Latency) -> dict[str, Verdict]:
     return {"p50, ms": at_most(one.append_ms["p50"], 4), "p99, ms": at_most(one.append_ms["p99"], 15)}
 
 
+def beside_targets(one: Beside) -> dict[str, Verdict]:
+    return {"p99 beside a dump, as a multiple of alone": at_most(one.ratio, 3)}
+
+
+def pause_targets(one: Pauses) -> dict[str, Verdict]:
+    """The longest of all; a worker's return is part of it."""
+    return {
+        "take-over after kill -9, longest pause, s": at_most(round(max(one.longest_ms(SIGKILL)) / 1000, 2), 3),
+        "rolling restart, longest pause, s": at_most(round(max(one.longest_ms(SIGTERM)) / 1000, 2), 2),
+        "records lost or twice": at_most(one.lost + one.twice, 0),
+    }
+
+
 def wide_targets(wide: Wide) -> dict[str, Verdict]:
     share = round(100 * wide.markers / max(wide.records, 1), 1)
     return {
@@ -181,11 +201,11 @@ def show(findings: Findings) -> None:
                 f"[bold red]{one.case.name}: void[/] — more than 30 % slower than known: {', '.join(one.void)}; run it again"
             )
     for late in findings.latencies:
-        title = f"{late.side}, {late.rate}/s, {'exactly' if late.exactly_once else 'at least'} once"
+        title = f"{late.side}, {_of(late)}"
         show_sides(console, title, {title: asdict(late)})
         if wanted := latency_targets(late):
             show_targets(console, title, wanted)
-    for title, content, wanted in _rests(findings):
+    for title, content, wanted in _others(findings):
         console.print_json(json.dumps({title: content}))
         show_targets(console, title, wanted)
     for why in findings.failed:
@@ -204,7 +224,7 @@ def store(findings: Findings, command: str, settings: Mapping[str, object]) -> P
         "settings": {**_settings(), **settings},
         "compared": [one.as_dict() for one in findings.compared],
         "latencies": [{**asdict(one), "targets": latency_targets(one)} for one in findings.latencies],
-        "resting": [{"mode": title, **found, "targets": wanted} for title, found, wanted in _rests(findings)],
+        "others": [{"mode": title, **found, "targets": wanted} for title, found, wanted in _others(findings)],
         "failed": findings.failed,
     }
     name.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
@@ -218,9 +238,29 @@ def _against(ratio: Mapping[str, float]) -> str:
     return "" if share is None else f"({share} x the CPU that it takes on a quiet machine)"
 
 
-def _rests(findings: Findings) -> Sequence[tuple[str, dict[str, Any], dict[str, Verdict]]]:
-    wide = [("wide", asdict(one), wide_targets(one)) for one in findings.wide]
-    return [*wide, *(("idle", asdict(one), idle_targets(one)) for one in findings.idle)]
+def _others(findings: Findings) -> Sequence[tuple[str, dict[str, Any], dict[str, Verdict]]]:
+    """Mode, figures, targets."""
+    return [
+        *((f"beside a dump, {_of(one.alone)}", _beside(one), beside_targets(one)) for one in findings.beside),
+        *(("pause", _pauses(one), pause_targets(one)) for one in findings.pauses),
+        *(("wide", asdict(one), wide_targets(one)) for one in findings.wide),
+        *(("idle", asdict(one), idle_targets(one)) for one in findings.idle),
+    ]
+
+
+def _of(late: Latency) -> str:
+    return f"{late.rate}/s, {'exactly' if late.exactly_once else 'at least'} once"
+
+
+def _beside(one: Beside) -> dict[str, Any]:
+    return {"ratio_of_p99": one.ratio, **asdict(one)}
+
+
+def _pauses(one: Pauses) -> dict[str, Any]:
+    """With the median and the longest of each kind."""
+    found = {"kill_9_ms": one.longest_ms(SIGKILL), "rolling_restart_ms": one.longest_ms(SIGTERM)}
+    summary = {name: {"median": round(median(values), 1), "max": max(values)} for name, values in found.items()}
+    return {**summary, **asdict(one)}
 
 
 def _settings() -> dict[str, object]:

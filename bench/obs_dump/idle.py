@@ -22,7 +22,7 @@ async def measure(stage: Stage, workers: int, partitions: int, seconds: float) -
     await make_topics(stage.cluster, topics)
     stage.make_bucket("idle")
     async with serve(stage, stage.folder / "service-idle", workers) as service:
-        tasks = [await service.create(body(stage, "idle", topic.name)) for topic in topics]
+        tasks = [await service.create(body(stage.s3, "idle", topic.name)) for topic in topics]
         for task in tasks:
             await service.until(task, status="RUNNING")
             await service.until(f"{task}/progress", phase="dumping")

@@ -14,6 +14,7 @@ from bench.common.watching import Measured, Watch
 from bench.obs_dump.asking import asking
 from bench.obs_dump.count import stored_bytes, visible_bytes
 from bench.obs_dump.stage import Stage
+from smartconnect.sandbox.s3 import S3Server
 
 MOST_RECORDS: Final = 1_000_000
 
@@ -22,10 +23,9 @@ async def dump(stage: Stage, case: Case, bucket: Path, workers: int, *, ask: boo
     """The whole topic into the bucket. The last object of each partition is cut by `flush_size`, not by the clock: all of them are equal
     and none larger than the default allows. From RUNNING; the notes say what it is from the call that creates the task. `ask`: the API is
     asked meanwhile, and the notes say how long it took to answer."""
-    per_object = case.per_partition // -(-case.per_partition // MOST_RECORDS)
     async with serve(stage, stage.folder / f"service-{bucket.name}", workers) as running:
         whole = Watch(running.pid, stage.others, from_birth=False)
-        task = await running.create(body(stage, bucket.name, case.topic, flush_size=per_object))
+        task = await running.create(body(stage.s3, bucket.name, case.topic, flush_size=per_object(case)))
         await running.until(task, status="RUNNING")
         watch, before = Watch(running.pid, stage.others, from_birth=False), stored_bytes(bucket)
         paths = {"show": task, "list": running.tasks} if ask else {}
@@ -43,7 +43,12 @@ async def dump(stage: Stage, case: Case, bucket: Path, workers: int, *, ask: boo
     return measured
 
 
-def body(stage: Stage, bucket: str, topic: str, **sink: object) -> dict[str, object]:
+def per_object(case: Case) -> int:
+    """Records of each object: all of a partition are equal, none is larger than the default allows."""
+    return case.per_partition // -(-case.per_partition // MOST_RECORDS)
+
+
+def body(store: S3Server, bucket: str, topic: str, **sink: object) -> dict[str, object]:
     """The request that creates the dump of a topic."""
     return {
         "task_name": f"dump-{topic}",
@@ -51,8 +56,8 @@ def body(stage: Stage, bucket: str, topic: str, **sink: object) -> dict[str, obj
         "source_type": "NONE",
         "sink_type": "OBS_SINK",
         "sink_task": {
-            "access_key": stage.s3.access_key,
-            "secret_key": stage.s3.secret_key,
+            "access_key": store.access_key,
+            "secret_key": store.secret_key,
             "obs_bucket_name": bucket,
             "obs_path": topic,
             "consumer_strategy": "earliest",
@@ -67,8 +72,13 @@ def body(stage: Stage, bucket: str, topic: str, **sink: object) -> dict[str, obj
 @contextlib.asynccontextmanager
 async def serve(stage: Stage, folder: Path, workers: int) -> AsyncIterator[Service]:
     """The service with the stage's broker and store."""
-    store = f'[obs]\nendpoint = "{stage.s3.endpoint}"\nregion = "{stage.s3.region}"\n'
-    if stage.s3.options.scheme == "https":
-        store += f'ca_file = "{stage.s3.ca_file}"\n'
-    async with service.serve(folder, [Instance("bench", stage.kafka.bootstrap_servers)], workers, store) as running:
+    async with service.serve(
+        folder, [Instance("bench", stage.kafka.bootstrap_servers)], workers, store_settings(stage.s3)
+    ) as running:
         yield running
+
+
+def store_settings(store: S3Server) -> str:
+    """The section of the service's settings that names the store."""
+    ca_file = f'ca_file = "{store.ca_file}"\n' if store.options.scheme == "https" else ""
+    return f'[obs]\nendpoint = "{store.endpoint}"\nregion = "{store.region}"\n{ca_file}'

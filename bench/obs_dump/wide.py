@@ -43,7 +43,7 @@ async def measure(stage: Stage, workers: int, partitions: int, seconds: float, p
     for bucket in ("wide-ours", "wide-bento"):
         stage.make_bucket(bucket)
     async with serve(stage, stage.folder / "service-wide", workers) as service:
-        request = body(stage, "wide-ours", "wide", deliver_time_interval=INTERVAL_S)
+        request = body(stage.s3, "wide-ours", "wide", deliver_time_interval=INTERVAL_S)
         task = await service.create({**request, "topics": "", "topics_regex": "wide-[0-9]+"})
         await service.until(task, status="RUNNING")
         async with _loaded(stage, tps) as load:

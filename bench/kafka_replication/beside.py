@@ -1,0 +1,117 @@
+"""How much later a record is while a dump runs at full speed in the same worker: one worker process with a replication at a low rate,
+measured alone and then with dump after dump of a topic that is full, from the target's broker to the sandbox's S3 server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.common import data
+from bench.common.data import Case
+from bench.common.watching import Watch
+from bench.kafka_replication.latency import Latency, of_stretch
+from bench.kafka_replication.open_loop import Steady, open_loop
+from bench.kafka_replication.ours import NAME, Served, copy_task, served
+from bench.kafka_replication.stage import Stage
+from bench.obs_dump.count import stored_bytes, visible_bytes
+from bench.obs_dump.ours import body, per_object, store_settings
+from smartconnect.kernels import Codec
+from smartconnect.sandbox.s3 import S3Options, S3Server
+
+TOPIC: Final = Case(1024, 2_000_000, Codec.LZ4)
+"""What each dump reads; seconds of work, so the pauses between two of them are few."""
+SECONDS: Final = 20.0
+_AT_FULL_SPEED_AFTER_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The same records to the same reader. `dumped_mb_per_s`: what the dumps stored meanwhile, as values."""
+
+    alone: Latency
+    beside: Latency
+    dumped_mb_per_s: float
+
+    @property
+    def ratio(self) -> float:
+        """Of the 99th percentiles: exactly once to the reader, at least once to the append on the target."""
+        alone, beside = (one.seen_ms if one.exactly_once else one.append_ms for one in (self.alone, self.beside))
+        return round(beside["p99"] / max(alone["p99"], 0.01), 2)
+
+
+@contextlib.asynccontextmanager
+async def dumpable(stage: Stage) -> AsyncIterator[S3Server]:
+    """A store, and the topic on the target."""
+    store = S3Server(S3Options(), stage.folder / "s3")
+    try:
+        await store.start()
+        await data.fill(stage.writes, TOPIC)
+        yield store
+    finally:
+        await store.kill()
+
+
+async def measure(stage: Stage, store: S3Server, job: Steady, tasks: int, seconds: float) -> Beside:
+    """So many seconds alone, then as many beside the dumps. Raises SandboxFailed if a record does not arrive, or a dump stands still."""
+    async with open_loop(stage, NAME, job) as line, served(stage, 1, store_settings(store)) as us:
+        await copy_task(us, job.job, tasks)
+        await line.flowing()
+        alone = await of_stretch(line, job, seconds)
+        async with _dumping(stage, store, us) as dumps:
+            await asyncio.sleep(_AT_FULL_SPEED_AFTER_S)
+            before, began = dumps.stored(), time.monotonic()
+            beside = await of_stretch(line, job, seconds)
+            rate = (dumps.stored() - before) / 1e6 / (time.monotonic() - began)
+    return Beside(alone, beside, round(rate, 1))
+
+
+@contextlib.asynccontextmanager
+async def _dumping(stage: Stage, store: S3Server, us: Served) -> AsyncIterator[_Dumps]:
+    """Dumps run inside; if one failed, that is raised at the end."""
+    dumps = _Dumps(stage, store, us)
+    running = asyncio.create_task(dumps.run())
+    try:
+        yield dumps
+        if running.done():
+            await running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+class _Dumps:
+    """One dump of the whole topic after the other, each a task with a bucket of its own; both go with it."""
+
+    def __init__(self, stage: Stage, store: S3Server, us: Served) -> None:
+        self._stage, self._store, self._us = stage, store, us
+        self._whole = 0
+        self._bucket = self._new_bucket()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises SandboxFailed, ApiRefused."""
+        service = self._us.service
+        while True:
+            task = await service.create(body(self._store, self._bucket.name, TOPIC.topic, flush_size=per_object(TOPIC)))
+            watch = Watch(service.pid, self._stage.others, from_birth=False)
+            await watch.until(TOPIC.total_bytes, lambda: visible_bytes(self._bucket, last_newline=True))
+            await service.api.call("DELETE", task)
+            done, self._bucket = self._bucket, self._new_bucket()
+            self._whole += TOPIC.total_bytes
+            await asyncio.to_thread(shutil.rmtree, done)
+
+    def stored(self) -> int:
+        """Bytes of values, parts of open objects included."""
+        return self._whole + min(stored_bytes(self._bucket), TOPIC.total_bytes)
+
+    def _new_bucket(self) -> Path:
+        bucket = self._store.buckets / f"beside-{secrets.token_hex(4)}"
+        bucket.mkdir()
+        return bucket
