@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from bench.kafka_replication.latency import Latency, of_stretch
 from bench.kafka_replication.open_loop import Steady, open_loop
 from bench.kafka_replication.ours import NAME, Served, copy_task, served
 from bench.kafka_replication.stage import Stage
-from bench.obs_dump.count import stored_bytes, visible_bytes
+from bench.obs_dump.count import objects, stored_bytes, visible_bytes
 from bench.obs_dump.ours import body, per_object, store_settings
 from smartconnect.kernels import Codec
 from smartconnect.sandbox.s3 import S3Options, S3Server
@@ -88,7 +87,7 @@ async def _dumping(stage: Stage, store: S3Server, us: Served) -> AsyncIterator[_
 
 
 class _Dumps:
-    """One dump of the whole topic after the other, each a task with a bucket of its own; both go with it."""
+    """One dump of the whole topic after the other, each a task with a bucket of its own; task and objects go with it."""
 
     def __init__(self, stage: Stage, store: S3Server, us: Served) -> None:
         self._stage, self._store, self._us = stage, store, us
@@ -105,7 +104,7 @@ class _Dumps:
             await service.api.call("DELETE", task)
             done, self._bucket = self._bucket, self._new_bucket()
             self._whole += TOPIC.total_bytes
-            await asyncio.to_thread(shutil.rmtree, done)
+            await asyncio.to_thread(_empty, done)
 
     def stored(self) -> int:
         """Bytes of values, parts of open objects included."""
@@ -115,3 +114,9 @@ class _Dumps:
         bucket = self._store.buckets / f"beside-{secrets.token_hex(4)}"
         bucket.mkdir()
         return bucket
+
+
+def _empty(bucket: Path) -> None:
+    """Make room. The bucket stays: the task that is being deleted still looks into it."""
+    for path in objects(bucket):
+        path.unlink()
