@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from smartconnect.domain.obs_dump_spec import ObsDumpOptions
 from smartconnect.domain.policies import OnGap
+from smartconnect.jobs.obs_dump.entries import decode
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.security import KafkaSecurity
@@ -90,6 +91,18 @@ class Story:
         async with Cluster(self.servers, KafkaSecurity(), client_id="tests") as cluster:
             found = await fetch_offsets(cluster, unit.group, require_stable=False)
         return {tp.partition: position.offset for tp, position in found.committed.items() if position.offset >= 0}
+
+    async def keeps_its_promises(self, unit: DumpUnit) -> None:
+        """Until no position names an object any more: all that were are visible, and no transaction is under way to say so."""
+
+        async def kept() -> bool:
+            async with Cluster(self.servers, KafkaSecurity(), client_id="tests") as cluster:
+                found = await fetch_offsets(cluster, unit.group, require_stable=True)
+            named = [entry.key for position in found.committed.values() for entry in decode(position.metadata).entries]
+            assert found.committed and not named, f"still named: {named}"
+            return True
+
+        await eventually(kept, 60, what="what was promised is there")
 
     async def holds(self, *expected: Mapping[tuple[str, int], int], lost: Sequence[RecordId] = ()) -> None:
         """Until each of these records, and no other, is in the bucket exactly once; those that must be `lost` are not."""

@@ -190,8 +190,9 @@ async def test_made_again_while_a_transaction_names_its_objects(story: Story, pr
     await story.writer.write(100)
     async with unit.running() as runner:
         await caught_up(runner, 200)
+        await story.keeps_its_promises(unit)
         ends = proxied_kafka.hold_request(ApiKey.END_TXN)
-        await story.writer.write(100)
+        await story.writer.write(100, partitions=[0])
         await ends.reached()
         seen = len(unit.ledger.codes)
         old = await story.made_again(300)

@@ -65,8 +65,8 @@ class Gaps:
             self._fetch_again(partition)
 
     def topic_gone(self, partition: Partition) -> None:
-        """The topic was deleted: what was not yet committed is not delivered."""
-        if not partition.selected and not partition.fetching:
+        """The topic was deleted: what was not yet committed is not delivered. Old news where another one has been seen since."""
+        if partition.superseded or (not partition.selected and not partition.fetching):
             return
         partition.selected, partition.gone = False, True
         self._stop(partition)
