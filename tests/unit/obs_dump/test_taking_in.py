@@ -42,7 +42,7 @@ class Taken:
             uploads=SimpleNamespace(leaving=Leaving()),
             resources=SimpleNamespace(directory=SimpleNamespace(obs_dump=ObsDumpSettings)),
         )
-        self.unit = MovingUnit(cast(Incarnation, incarnation), cast(Meter, SimpleNamespace(stir=lambda: None)))
+        self.unit = MovingUnit(cast(Incarnation, incarnation), cast(Meter, None))
         self.unit._roster = cast(Any, SimpleNamespace(partitions={ORDERS_3: self.partition}))
         self.unit._ready_to_fetch(self.partition)
 

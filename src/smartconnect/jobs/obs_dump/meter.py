@@ -34,7 +34,7 @@ _POSITION: Final[Callable[[Partition], int | None]] = attrgetter("position")
 
 class Meter:
     """One incarnation's. `begin` when the positions are known, `started` when fetching may begin, `tick` in every round of the loop, `stir`
-    when something has come, gone or been committed."""
+    when something has come or gone."""
 
     def __init__(self, context: UnitContext, spec: ObsDumpSpec, clock: Clock) -> None:
         self._context, self._spec, self._clock = context, spec, clock

@@ -124,6 +124,7 @@ class MovingUnit:
             crew.check()
             frame = await self._next_frame()
             if frame is not None:
+                self._meter.stir()
                 await self._take_in(frame)
             elif self._inc.pool.out_bytes == 0:
                 self._inc.resources.blocks.trim()
@@ -157,7 +158,6 @@ class MovingUnit:
         return None
 
     async def _take_in(self, frame: Frame) -> None:
-        self._meter.stir()
         now_ms = self._inc.clock.now_ms()
         try:
             for number, fetched in enumerate(frame.partitions):
@@ -321,7 +321,6 @@ class MovingUnit:
     # -- what the committer and the uploads tell ---------------------------------------------------------------------------
 
     def _committed(self, partition: Partition, named: list[PendingEntry]) -> None:
-        self._meter.stir()
         if named:
             self._publisher.publish(partition)
         self._deadlines.add(self._inc.clock.monotonic(), partition)
