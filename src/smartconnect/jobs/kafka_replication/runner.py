@@ -43,7 +43,7 @@ _POLL_S: Final = 0.5
 _CALM_POLL_S: Final = 2.0
 """While every partition is fetched and nothing waits: frames, looks, failures and the stop signal still come through at once."""
 _ROUND_S: Final = 0.2
-_FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20, most_fetches_per_s=400)
+_FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20, most_fetches_per_s=600)
 _MOST_IN_AIR: Final = 4 << 20
 
 
