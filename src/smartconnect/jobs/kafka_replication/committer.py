@@ -24,6 +24,7 @@ from smartconnect.kafka.codes import KafkaCode
 from smartconnect.telemetry.meters import PROCESS_METERS
 from smartconnect.telemetry.names import REPLICATION_COMMIT
 
+_MOST_BYTES = 64 << 20
 _LIGHT_BYTES = 512 << 10
 _LONGEST_SKIP_S = 30.0
 
@@ -105,7 +106,7 @@ class Committer:
         await self._finish()
 
     def _is_due(self) -> bool:
-        return self._outbox.nbytes >= self._pace.most_bytes or self._pace.is_due(quiet=self._may_end_early)
+        return self._outbox.nbytes >= _MOST_BYTES or self._pace.is_due(quiet=self._may_end_early)
 
     @property
     def _may_end_early(self) -> bool:

@@ -29,8 +29,7 @@ _REACHED: Final[Callable[[Partition], int]] = attrgetter("reached")
 
 class Meter:
     """One incarnation's. `begin` when the positions are known, `started` when fetching may begin, `tick` in every round of the loop,
-    `stir` when something has come or gone. `catching_up`: the initial copy is under way, or some partition lags by more than 10 s: rarer
-    commits cost less then."""
+    `stir` when something has come or gone. `catching_up`: some partition lags by more than 10 s, rarer commits cost less then."""
 
     def __init__(self, context: UnitContext, clock: Clock) -> None:
         self._context, self._clock = context, clock
@@ -99,7 +98,7 @@ class Meter:
                 done += min(length, max(0, partition.reached - partition.start_offset))
         assert self._inc is not None
         measure_budget(self._context.task.kind, self._inc.resources.budget)
-        self.catching_up = self._phase == INITIAL_COPY or self._lags_far()
+        self.catching_up = self._lags_far()
         self._pace.saw(now, done, total)
         if self._phase == INITIAL_COPY and self._pace.is_done:
             self._enter(REPLICATING)

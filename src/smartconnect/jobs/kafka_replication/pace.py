@@ -12,8 +12,6 @@ from smartconnect.domain.kafka_replication_spec import ReplicationOptions
 
 _CATCHING_UP_S: Final = 1.0
 _LONGEST_S: Final = 1.0
-_MOST_BYTES: Final = 64 << 20
-_MOST_CATCHING_UP: Final = 4 * _MOST_BYTES
 _BUSY_MARKERS_PER_S: Final = 200
 _MARKER_SHARE: Final = 0.25
 _COMMIT_TIMES: Final = 4
@@ -24,7 +22,7 @@ _FIRST_STRETCH_S: Final = 0.01
 
 class Pace:
     """One incarnation's. `begin` with the first batch of a transaction, `committed` after its end. Commits lie at least `commit_min_ms`
-    apart, further where markers are a burden. Who catches up is in less of a hurry, but for the first one: it shows that data flows."""
+    apart, further where markers are a burden."""
 
     def __init__(self, options: ReplicationOptions, now: Callable[[], float]) -> None:
         self._now = now
@@ -33,16 +31,11 @@ class Pace:
         self._began = self._ended = now() - _LONGEST_S
         self._commit_s = 0.0
         self._opens_s: deque[float] = deque([0.0], maxlen=_OPENS)
-        self._catching_up = self._has_committed = False
+        self._catching_up = False
         self._records = 0
 
     def begin(self, *, catching_up: bool) -> None:
-        self._began, self._catching_up = self._now(), catching_up and self._has_committed
-
-    @property
-    def most_bytes(self) -> int:
-        """What one transaction holds at most: readers wait for its end, and all of it is sent again if it has none."""
-        return _MOST_CATCHING_UP if self._catching_up else _MOST_BYTES
+        self._began, self._catching_up = self._now(), catching_up
 
     def opened(self, took_s: float) -> None:
         """The target let the first partitions of a transaction in after so long: before that it writes the markers of the last one. The
@@ -73,7 +66,7 @@ class Pace:
             self._apart_s = min(_LONGEST_S, max(self._apart_s, _FIRST_STRETCH_S) * 1.5)
         else:
             self._apart_s = max(self._least_s, self._apart_s / 1.1)
-        self._ended, self._records, self._has_committed = now, 0, True
+        self._ended, self._records = now, 0
 
     @property
     def _costly_s(self) -> float:
