@@ -199,12 +199,12 @@ async def test_serve_starts_although_a_frozen_process_of_an_earlier_service_hold
 
 
 _HOLDER = """
-import sqlite3, time
+import signal, sqlite3
 connection = sqlite3.connect("smart-connect.db", isolation_level=None)
 connection.execute("PRAGMA journal_mode=WAL")
 connection.execute("BEGIN IMMEDIATE")
 print("holding", flush=True)
-time.sleep(3600)
+signal.pause()
 """
 
 

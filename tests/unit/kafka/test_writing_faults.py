@@ -14,13 +14,12 @@ from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.errors import TransactionAborted
 from smartconnect.kafka.produce_channel import Outcome, OutgoingBatch, ProduceChannel, ProduceOptions
-from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels.batch import CONTROL
 from tests.support.broker_rules.asking import Owner
 from tests.support.broker_rules.making import made, torn
-from tests.support.fake_broker import FakeBroker, fake_broker
+from tests.support.fake_broker import FakeBroker
 from tests.support.kafka_api import ApiKey
 from tests.support.rules import Fate
 from tests.support.waiting import eventually
@@ -28,19 +27,6 @@ from tests.support.waiting import eventually
 TP, OTHER = TopicPartition("orders", 0), TopicPartition("orders", 1)
 SOMEBODY = Owner(None, 4711, 0)
 READ_COMMITTED = 1
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[FakeBroker]:
-    async with fake_broker() as broker:
-        await broker.make_topic("orders", partitions=2)
-        yield broker
-
-
-@pytest.fixture
-async def cluster(broker: FakeBroker) -> AsyncIterator[Cluster]:
-    async with Cluster(broker.bootstrap_servers, KafkaSecurity(), client_id="tests") as cluster:
-        yield cluster
 
 
 class Channel:

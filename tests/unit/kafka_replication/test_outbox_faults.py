@@ -21,12 +21,11 @@ from smartconnect.jobs.kafka_replication.steps import IncarnationSteps, NullStep
 from smartconnect.kafka.batch import parse_header
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
-from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels.batch import CONTROL
 from tests.support.broker_rules.asking import Owner
 from tests.support.broker_rules.making import made, torn
-from tests.support.fake_broker import FakeBroker, fake_broker
+from tests.support.fake_broker import FakeBroker
 from tests.support.kafka_api import ApiKey
 from tests.support.waiting import eventually
 
@@ -92,19 +91,6 @@ async def sending(cluster: Cluster, guard: Guard) -> AsyncIterator[Sending]:
 
 def exactly_once(cluster: Cluster) -> Guard:
     return TransactionGuard(cluster, NAME, 30_000, IncarnationSteps(NullStepLog(), "task", "unit", "incarnation"))
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[FakeBroker]:
-    async with fake_broker() as broker:
-        await broker.make_topic("orders", partitions=2)
-        yield broker
-
-
-@pytest.fixture
-async def cluster(broker: FakeBroker) -> AsyncIterator[Cluster]:
-    async with Cluster(broker.bootstrap_servers, KafkaSecurity(), client_id="tests") as cluster:
-        yield cluster
 
 
 def data(broker: FakeBroker, tp: TopicPartition = TP) -> list[tuple[int, int]]:

@@ -36,7 +36,7 @@ async def hold(registry: Registry, who: str) -> None:
         await connection.execute(sa.update(tasks).values(name="torn", run=99))
         await connection.execute(sa.update(units).values(epoch=99, owner="torn" * 10_000))
         print("holding", flush=True)
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
 
 async def hammer(registry: Registry, who: str) -> None:

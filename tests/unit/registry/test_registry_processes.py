@@ -31,11 +31,11 @@ Child = asyncio.subprocess.Process
 StartChild = Callable[..., Coroutine[Any, Any, Child]]
 IMPATIENT = Timing(busy_timeout_ms=300)
 HOLDER = """
-import sqlite3, sys, time
+import signal, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
 print("holding", flush=True)
-time.sleep(3600)
+signal.pause()
 """
 
 

@@ -13,7 +13,7 @@ from smartconnect.domain.errors import SandboxFailed
 from smartconnect.sandbox.cache import cache_folder, install_once, is_kept, keep, run_folder
 
 BUILDER = """
-import sys, time
+import sys
 from pathlib import Path
 from smartconnect.sandbox.cache import install_once
 def build(staging):
@@ -21,8 +21,9 @@ def build(staging):
         log.write("built\\n")
     (staging / "half").touch()
     print("building", flush=True)
-    time.sleep(float(sys.argv[2]))
+    sys.stdin.readline()
     (staging / "whole").touch()
+print("asking", flush=True)
 print(sorted(file.name for file in install_once("thing/1", build).iterdir()))
 """
 
@@ -33,18 +34,27 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def builder(log: Path, seconds: float) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", BUILDER, str(log), str(seconds)],
+def builder(log: Path) -> subprocess.Popen[str]:
+    """A process that has begun to ask for the entry; if it is the one that builds it, it waits for a line in the middle."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILDER, str(log)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "asking\n"
+    return process
 
 
 def test_four_processes_that_need_the_same_entry_build_it_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    builders = [builder(log, 0.3) for _ in range(4)]
+    builders = [builder(log) for _ in range(4)]
+    for process in builders:
+        assert process.stdin is not None
+        process.stdin.write("go on\n")
+        process.stdin.flush()
     outputs = [process.communicate(timeout=60)[0] for process in builders]
     assert all(output.endswith("['half', 'whole']\n") for output in outputs)
     assert log.read_text() == "built\n"
@@ -52,13 +62,13 @@ def test_four_processes_that_need_the_same_entry_build_it_once(tmp_path: Path) -
 
 def test_entry_whose_builder_was_killed_is_built_again(tmp_path: Path, own_cache: Path) -> None:
     log = tmp_path / "log"
-    killed = builder(log, 600)
+    killed = builder(log)
     assert killed.stdout is not None
     assert killed.stdout.readline() == "building\n"
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (own_cache / "thing" / "1").exists()
-    output, _ = builder(log, 0).communicate(timeout=60)
+    output, _ = builder(log).communicate("go on\n", timeout=60)
     assert output.endswith("['half', 'whole']\n")
 
 

@@ -15,7 +15,7 @@ from smartconnect.sandbox.pids import end, identify, is_running
 from smartconnect.sandbox.process import Lifetime, ServerCommand, ServerProcess, together
 from tests.support.waiting import eventually
 
-SERVER = "import time; print('I listen', flush=True); time.sleep(600)"
+SERVER = "import signal; print('I listen', flush=True); signal.pause()"
 STARTER = """
 import asyncio, sys
 from pathlib import Path
@@ -28,7 +28,7 @@ async def main():
     server = ServerProcess(command)
     await server.start()
     print(server.pid, flush=True)
-    await asyncio.sleep(600)
+    await asyncio.Event().wait()
 asyncio.run(main())
 """
 
@@ -91,7 +91,7 @@ async def test_server_that_ends_while_it_starts_is_reported_with_the_end_of_its_
 
 
 async def test_server_that_never_gets_ready_is_ended_at_its_deadline(tmp_path: Path) -> None:
-    slow = ServerProcess(command(tmp_path, "import time; print('warming up', flush=True); time.sleep(600)", 0.5))
+    slow = ServerProcess(command(tmp_path, "import signal; print('warming up', flush=True); signal.pause()", 0.5))
     with pytest.raises(SandboxFailed, match=r"did not get ready within(.|\n)*warming up"):
         await slow.start()
     assert not slow.alive
