@@ -83,6 +83,7 @@ class Scratch:
         begin = self._used
         ends = [begin + end for end in unfold(records, batches, first, self._buffer[begin:], self.limit, enough)]
         self._used = ends[-1] if ends else begin
+        self._wanted += self._used - begin
         return [self._buffer[start:end] for start, end in pairwise([begin, *ends])]
 
 

@@ -198,3 +198,18 @@ def test_rows_of_another_buffer_are_refused():
         COMPILED.unfold(blob[:-1], batches, 0, bytearray(1 << 20), ALL, ALL)
     with pytest.raises(TypeError, match="no row"):
         COMPILED.unfold(blob, [tuple(batches[0])], 0, bytearray(1 << 20), ALL, ALL)
+
+
+def test_the_scratch_buffer_grows_until_a_run_and_what_follows_it_fit():
+    text = random.Random(3).randbytes(60_000)
+    blob, batches = rows([bytes(lz4.fold(memoryview(text)))])
+    scratch = Scratch()
+
+    def group() -> list[memoryview]:
+        scratch.reset()
+        return [*scratch.unfold(blob, batches, 0, ALL), scratch.decompress(Codec.LZ4, blob)]
+
+    assert [len(group()) for _ in range(4)] == [1, 2, 2, 2]
+    run, following = group()
+    assert run.obj is following.obj
+    assert run == following == text
