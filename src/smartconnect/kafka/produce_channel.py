@@ -136,6 +136,22 @@ class ProduceChannel:
         self._ready.pop(tp, None)
         return [*(queue.failed or ()), *queue.waiting]
 
+    async def clear(self) -> None:
+        """Forget all that waits and all that has failed. Returns when everything that was sent has its outcome; the caller puts nothing
+        until then."""
+        self._forget_waiting()
+        for _ in range(self._options.most_in_flight):
+            await self._places.acquire()
+        for _ in range(self._options.most_in_flight):
+            self._places.release()
+        self._queues.clear()
+
+    def _forget_waiting(self) -> None:
+        self._ready.clear()
+        self._work.clear()
+        for queue in self._queues.values():
+            queue.waiting.clear()
+
     def _standing(self, tp: TopicPartition) -> _Queue:
         queue = self._queues[tp]
         if queue.sent:

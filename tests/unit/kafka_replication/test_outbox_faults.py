@@ -13,11 +13,13 @@ import pytest
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.errors import Fenced, Retryable
 from smartconnect.jobs.crew import Crew
+from smartconnect.jobs.kafka_replication import troubles
 from smartconnect.jobs.kafka_replication.guard import Guard, IdempotentGuard, TransactionGuard
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.outbox import Outbox, OutboxEvents, Refusal
 from smartconnect.jobs.kafka_replication.partition import Flight, Lane, Partition
 from smartconnect.jobs.kafka_replication.steps import IncarnationSteps, NullStepLog
+from smartconnect.jobs.kafka_replication.troubles import LaneStuck
 from smartconnect.kafka.batch import parse_header
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
@@ -29,7 +31,7 @@ from tests.support.fake_broker import FakeBroker
 from tests.support.kafka_api import ApiKey
 from tests.support.waiting import eventually
 
-TP, OTHER = TopicPartition("orders", 0), TopicPartition("orders", 1)
+TP, OTHER, POSITIONS = TopicPartition("orders", 0), TopicPartition("orders", 1), TopicPartition("positions", 0)
 NAME = "unit-1"
 
 
@@ -76,6 +78,7 @@ async def sending(cluster: Cluster, guard: Guard) -> AsyncIterator[Sending]:
             crew=crew,
             clock=Clock(),
             guard=guard,
+            position_lane=Lane(POSITIONS),
             context=SimpleNamespace(task=SimpleNamespace(id="task")),
             spec=SimpleNamespace(options=SimpleNamespace(produce_connections=2)),
         )
@@ -83,7 +86,6 @@ async def sending(cluster: Cluster, guard: Guard) -> AsyncIterator[Sending]:
         events = OutboxEvents(
             acked=lambda acked: told[0].note_acked(acked),
             refused=lambda lane, refusal: told[0].note_refused(lane, refusal),
-            uncertain=lambda lane: None,
         )
         told.append(Sending(Outbox(cast(Incarnation, inc), events), guard, crew))
         yield told[0]
@@ -165,6 +167,40 @@ async def test_leader_that_is_none_yet_is_asked_again_and_no_batch_overtakes(
         await sent.outbox.settled()
         await sent.guard.finish()
         assert sent.acked == [(0, 0), (1, 1), (2, 2)] == data(broker) and broker.logs[TP].leads_later == 0
+
+
+async def test_stuck_lane_has_its_transaction_aborted_and_whoever_puts_again_begins_at_zero(
+    broker: FakeBroker, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leader says that it is none, again and again: what it holds of the lane nobody can know."""
+    monkeypatch.setattr(troubles, "MENDS_FOR_S", 0.2)
+    monkeypatch.setattr(troubles, "_STUCK_WITH_IT_S", 0.1)
+    lane, other = Lane(TP), Lane(OTHER)
+    async with sending(cluster, exactly_once(cluster)) as sent:
+        await sent.put(lane, 2)
+        await sent.outbox.settled()
+        broker.logs[TP].leads_later = 1000
+        await sent.put(other, 1, 1)
+        await sent.put(lane, 1, 3)
+        with pytest.raises(LaneStuck, match="NOT_LEADER_OR_FOLLOWER"):
+            await sent.outbox.settled()
+        stuck = await sent.outbox.stop()
+        assert [each.refused.error for each in stuck.values() if each and each.refused] == [KafkaCode.NOT_LEADER_OR_FOLLOWER]
+        broker.logs[TP].leads_later = 0
+        await sent.guard.abort()
+        sent.outbox.begin_again()
+        for each in (lane, other):
+            each.begin_anew()
+        assert list(stuck) == [lane] and sent.outbox.quiet and not sent.crew.failed.is_set()
+        assert data(broker) == [(0, 0)] and data(broker, OTHER) == [(0, 0), (1, 1)]
+
+        await sent.put(lane, 6)
+        await sent.put(other, 2)
+        await sent.outbox.settled()
+        await sent.guard.finish()
+        assert sent.outbox.quiet and sent.refused == []
+        assert data(broker)[1:] == [(3, 0)] and data(broker, OTHER)[2:] == [(3, 0)]
+        assert [len(broker.logs[tp].aborted) for tp in (TP, OTHER)] == [1, 1]
 
 
 async def test_newer_owner_ends_the_incarnation_as_fenced(broker: FakeBroker, cluster: Cluster) -> None:

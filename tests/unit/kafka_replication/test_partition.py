@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from smartconnect.domain.task import Reason
+from smartconnect.jobs.kafka_replication.offset_map import OffsetMap
 from smartconnect.jobs.kafka_replication.partition import SEQUENCES, Flight, Hold, Jump, Lane, Partition
+from smartconnect.jobs.kafka_replication.position_codec import MapRun, StoredPosition
 from smartconnect.jobs.kafka_replication.topic_view import Link
 from smartconnect.kafka.types import TopicPartition
 
@@ -65,6 +67,39 @@ def test_rewinding_looks_again_at_all_that_is_not_on_the_target() -> None:
     subject.acked = 15
     subject.rewind()
     assert (subject.read, subject.acked, subject.nbytes_in_air, len(subject.flights)) == (15, 15, 0, 0)
+
+
+def test_rolling_back_looks_again_at_all_that_is_not_committed() -> None:
+    """Committed to 20; two batches landed since, one of them behind a gap, and one is on its way."""
+    released: list[str] = []
+    subject = partition(20)
+    subject.position, subject.gaps, subject.gaps_committed = 20, 1, 0
+    subject.stored = StoredPosition(1, None, 20, 7, None, 120, 0)
+    subject.map = OffsetMap(20, 120, [MapRun(0, 100, 20)])
+    fly(subject, 20, 5)
+    subject.landed_on_target(subject.flights.popleft(), 120)
+    subject.gaps_passed = 1
+    subject.read = 50
+    fly(subject, 50, 5)
+    subject.landed_on_target(subject.flights.popleft(), 125)
+    fly(subject, 55, 5).hold = Hold(lambda: released.append("released"))
+    subject.lane.admitted = subject.lane.mending = True
+    assert (subject.acked, subject.map.translate(24), subject.map.translate(50)) == (55, 124, 125)
+
+    assert subject.roll_back()
+    assert (subject.read, subject.acked, subject.leader_epoch, subject.target_next) == (20, 20, 7, 120)
+    assert (len(subject.flights), subject.nbytes_in_air, subject.gaps_passed, released) == (0, 0, 0, ["released"])
+    assert (subject.lane.sequence, subject.lane.admitted, subject.lane.mending) == (0, False, False)
+    assert (subject.map.translate(19), subject.map.next_source, subject.map.newest()) == (119, 20, (MapRun(0, 100, 20),))
+
+
+def test_rolling_back_leaves_a_partition_alone_of_which_nothing_is_open() -> None:
+    """What it has only skipped needs no second look; its sequence numbers begin anew with the producer's epoch."""
+    subject = partition(20)
+    subject.position, subject.lane.sequence = 20, 9
+    subject.skip_to(30)
+    assert not subject.roll_back()
+    assert (subject.read, subject.acked, subject.rewinds, subject.lane.sequence) == (30, 30, 0, 0)
 
 
 def test_the_next_owner_is_to_expect_what_will_be_committed_and_what_was_reported() -> None:

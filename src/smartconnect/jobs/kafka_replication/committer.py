@@ -3,15 +3,16 @@
 
     gate open ── admit lanes as they bring something ── … ── due ── gate shut ── all acked ── positions ── finish ── gate open
 
-Fetching and deciding go on meanwhile; what they bring waits in the outbox. There are no empty transactions: a position that only moved
-over skipped records is committed with the next data, or when nothing else has moved for a while. Without transactions the gate stays
-open and the positions are those of what is acknowledged."""
+Fetching and deciding go on meanwhile; what they bring waits in the outbox. Where a partition is stuck, so that nobody can know what the
+transaction holds of it, the transaction is aborted: every partition goes on from what is committed, the stuck ones later. There are no
+empty transactions: a position that only moved over skipped records is committed with the next data, or when nothing else has moved for a
+while. Without transactions the gate stays open and the positions are those of what is acknowledged."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from smartconnect.domain.errors import Fenced, RegistryUnreachable
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
@@ -20,7 +21,9 @@ from smartconnect.jobs.kafka_replication.pace import Pace
 from smartconnect.jobs.kafka_replication.partition import Lane, Partition
 from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
 from smartconnect.jobs.kafka_replication.position_writer import PositionWriter, admit_positions
+from smartconnect.jobs.kafka_replication.troubles import LaneStuck
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.produce_channel import Outcome
 from smartconnect.telemetry.meters import PROCESS_METERS
 from smartconnect.telemetry.names import REPLICATION_COMMIT
 
@@ -29,18 +32,27 @@ _LIGHT_BYTES = 512 << 10
 _LONGEST_SKIP_S = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class CommitterEvents:
+    """Called in the event loop; must not block. `committed`: a position is; `not_admitted`: the target does not let the lane into a
+    transaction, and everything of it still waits; `aborted`: nothing since the last commit is on the target, all lanes begin at sequence 0,
+    and these were stuck (with what was heard last of each)."""
+
+    committed: Callable[[Partition, StoredPosition], None]
+    not_admitted: Callable[[Lane, KafkaCode], None]
+    aborted: Callable[[Mapping[Lane, Outcome | None]], None]
+
+
 class Committer:
-    """One incarnation's; `run` is its task. `committed` is told of each position, `not_admitted` of each lane that the target does not let
-    into a transaction: everything of it still waits."""
+    """One incarnation's; `run` is its task."""
 
     def __init__(
         self,
         inc: Incarnation,
         outbox: Outbox,
-        committed: Callable[[Partition, StoredPosition], None],
-        not_admitted: Callable[[Lane, KafkaCode], None],
+        events: CommitterEvents,
     ) -> None:
-        self._inc, self._outbox, self._committed, self._not_admitted = inc, outbox, committed, not_admitted
+        self._inc, self._outbox, self._events = inc, outbox, events
         self._clock, self._guard = inc.clock, inc.guard
         self._transactional = inc.guard.transactional_id is not None
         self._writer = PositionWriter(inc, outbox)
@@ -86,7 +98,10 @@ class Committer:
         while True:
             while not self._has_work():
                 await self._outbox.changed(0.5 if self._touched else None)
-            await self._commit()
+            try:
+                await self._commit()
+            except LaneStuck:
+                await self._abort()
 
     def _has_work(self) -> bool:
         return self._outbox.has_waiting or self._skips_are_due() or (not self._transactional and self._has_moved)
@@ -104,6 +119,16 @@ class Committer:
             await outbox.settled()
             self._inc.steps.note("acked")
         await self._finish()
+
+    async def _abort(self) -> None:
+        """Fetching goes on until the target has aborted; what came meanwhile bears the old stamp and is forgotten with the rest."""
+        stuck = await self._outbox.stop()
+        await self._guard.abort()
+        self._outbox.begin_again()
+        self._inc.position_lane.begin_anew()
+        self._events.aborted(stuck)
+        self._touched = {partition: None for partition in self._touched if partition.acked != partition.committed}
+        self._ended.set()
 
     def _is_due(self) -> bool:
         return self._outbox.nbytes >= _MOST_BYTES or self._pace.is_due(quiet=self._may_end_early)
@@ -132,7 +157,7 @@ class Committer:
             self._outbox.admit([lane for lane in lanes if lane.tp not in refused])
             for lane in lanes:
                 if lane.tp in refused:
-                    self._not_admitted(lane, refused[lane.tp])
+                    self._events.not_admitted(lane, refused[lane.tp])
         await self._outbox.release()
 
     async def _finish(self) -> None:
@@ -151,7 +176,7 @@ class Committer:
         for partition, stored in moved.items():
             if partition.acked == stored.next_source:
                 self._touched.pop(partition, None)
-            self._committed(partition, stored)
+            self._events.committed(partition, stored)
         self._skipped_since = self._clock.monotonic() if self._touched else None
         self._ended.set()
 

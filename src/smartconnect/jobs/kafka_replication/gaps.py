@@ -108,6 +108,13 @@ class Gaps:
             partition.fetching = partition.resting = False
             self._fetcher.drop(partition.tp)
 
+    def rolled_back(self, partition: Partition) -> None:
+        """It goes on from before what it has read: a gap that it was to jump over is found again, as it is then."""
+        self.stop(partition)
+        if partition.jump is not None and partition.jump.offset is not None:
+            self._jumping.discard(partition)
+            partition.jump = None
+
     async def _out_of_range(self, partition: Partition, fetched: FetchedPartition) -> None:
         position = partition.read
         if await self._made_again(partition):
@@ -162,6 +169,7 @@ class Gaps:
         partition.read = partition.acked = offset
         if jump.forgets_position:
             partition.position, partition.start_offset, partition.initial_end = None, offset, offset
+            partition.gaps_committed = partition.gaps
         elif partition.position is not None:
             partition.position = min(partition.position, offset)
         partition.leader_epoch = partition.acked_epoch = -1

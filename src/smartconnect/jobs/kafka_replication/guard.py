@@ -40,6 +40,9 @@ class Guard(Protocol):
     async def fence(self, name: str) -> None:
         """Nobody who holds this older transactional id can write any more; its open transaction is decided."""
 
+    async def abort(self) -> None:
+        """Nothing since the last `finish` counts, whatever arrives late. The stamp is another one then, and sequences begin at 0."""
+
     async def admit(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, KafkaCode]:
         """These partitions may be produced to from now on, but for those that are given back: the target has no such partition, or does
         not let us write it."""
@@ -88,6 +91,10 @@ class TransactionGuard:
 
         await TransactionalId(self._cluster, name, observe=observe).initialise()
 
+    async def abort(self) -> None:
+        await self._txn.end(commit=False)  # before Kafka 4.0 renewing an open transaction looks like being fenced
+        await self._txn.renew()
+
     async def admit(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, KafkaCode]:
         refused: dict[TopicPartition, KafkaCode] = {}
         while wanted := [tp for tp in partitions if tp not in refused]:
@@ -128,6 +135,9 @@ class IdempotentGuard:
 
     async def fence(self, name: str) -> None:
         """Nothing to fence: older owners ask the registry before they move a position."""
+
+    async def abort(self) -> None:
+        raise AssertionError("without transactions nothing is undecided")
 
     async def admit(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, KafkaCode]:
         return {}

@@ -3,13 +3,15 @@
 A batch waits in its lane until the lane is *admitted* (part of the open transaction) and the gate is open; from then on it is *open*
 until its final outcome, and goes to the channel of the partition's leader. Leaders that move, replicas that are missing and, without
 transactions, lost answers are mended here, as `troubles` decides: the same bytes again, in the same order. What the target refuses for
-good is told to `refused`, once for each lane, with everything that was not stored taken back; what has an unknown outcome inside a
+good is told to `refused`, once for each lane, with everything that was not stored taken back. A lane that is stuck, with an outcome that
+nobody can know, makes whoever waits here raise LaneStuck: the transaction has to be aborted (`stop`, `begin_again`). A lost answer inside a
 transaction ends the incarnation. Called by the runner (`put`) and the committer (`admit`, the gate, `write`); all in one event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -37,12 +39,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class OutboxEvents:
-    """Called in the event loop; must not block. `acked`: batches with their base offsets on the target, those of one answer; `uncertain`:
-    the lane has made the incarnation end."""
+    """Called in the event loop; must not block. `acked`: batches with their base offsets on the target, those of one answer."""
 
     acked: Callable[[Sequence[tuple[Flight, int]]], None]
     refused: Callable[[Lane, Refusal], None]
-    uncertain: Callable[[Lane], None]
 
 
 class Outbox:
@@ -60,7 +60,10 @@ class Outbox:
         self._channels: dict[tuple[int, int], ProduceChannel] = {}
         self._waiting: dict[Lane, None] = {}
         self._failures: dict[Lane, Outcome] = {}
+        self._menders: set[asyncio.Task[None]] = set()
         self._troubles = Troubles(inc)
+        self._position_lane = inc.position_lane
+        self._stuck: LaneStuck | None = None
         self._gate_open = False
         self._changed = asyncio.Event()
         self.open = 0
@@ -148,19 +151,39 @@ class Outbox:
         if ready:
             await self._place(ready)
 
+    async def stop(self) -> Mapping[Lane, Outcome | None]:
+        """The transaction is to be aborted: nothing more of it goes out, and every answer is here. The lanes that are stuck, with what was
+        heard last of each."""
+        self.close_gate()
+        for mender in self._menders:
+            mender.cancel()
+        for channel in self._channels.values():
+            await channel.clear()
+        return self._troubles.stuck()
+
+    def begin_again(self) -> None:
+        """It is aborted: all that was put is forgotten, by the caller also in the lanes."""
+        self._waiting.clear()
+        self._failures.clear()
+        self._troubles.all_over()
+        self._stuck = None
+        self.open = 0
+        self.begin_anew(stay_admitted=False)
+
     async def settled(self) -> None:
-        """Until everything that is open has its final outcome."""
+        """Until everything that is open has its final outcome. LaneStuck."""
         while self.open:
             await self.changed(None)
 
     async def changed(self, timeout_s: float | None) -> None:
-        """Until something came in, or the last open batch got its outcome."""
-        self._changed.clear()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+        """Until something came in, or the last open batch got its outcome. LaneStuck where the transaction must be aborted."""
+        if self._stuck is None:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait()
+        if self._stuck is not None:
+            raise self._stuck
 
     def nudge(self) -> None:
         """Let whoever waits for a change look again."""
@@ -238,15 +261,22 @@ class Outbox:
 
     def _mend(self, lane: Lane, failure: Outcome | None) -> None:
         lane.mending = True
-        self._crew.spawn(self._mending(lane, failure), f"mend {lane.tp}")
+        mender = self._crew.spawn(self._mending(lane, failure), f"mend {lane.tp}")
+        self._menders.add(mender)
+        mender.add_done_callback(self._menders.discard)
 
     async def _mending(self, lane: Lane, failure: Outcome | None) -> None:
-        """Nothing of the lane is on its way: send it all again after a pause, or give it up, or end the incarnation."""
+        """Nothing of the lane is on its way: send it all again after a pause, or give it up, or let the transaction be aborted, or end the
+        incarnation."""
         try:
             pause_s = self._troubles.next_try(lane, failure)
-        except LaneStuck:
-            self._events.uncertain(lane)
-            raise
+        except LaneStuck as stuck:
+            if lane is self._position_lane:
+                raise
+            self._stuck = stuck
+            self._changed.set()
+        if self._stuck is not None:
+            return
         if pause_s is None:
             self._give_up(lane, failure)
             return
@@ -275,13 +305,18 @@ class Outbox:
         if not flights:
             return
         lane.sequence = flights[0].sequence
-        said = failure.refused if failure is not None else None
         self.open += len(flights) - opened  # what only waited never was open: `_ended` takes it off again
         for flight in flights:
             if flight.done is not None and not flight.done.done():
                 flight.done.set_exception(Retryable(f"the target refuses {lane.tp}: {why(failure)}", code="target_refused"))
         self._ended(flights)
-        self._events.refused(lane, Refusal(flights, said.error if said is not None else None, said))
+        self._events.refused(lane, refusal_of(flights, failure))
+
+
+def refusal_of(flights: list[Flight], failure: Outcome | None) -> Refusal:
+    """`failure`: of the first of them; None: it has no leader."""
+    said = failure.refused if failure is not None else None
+    return Refusal(flights, said.error if said is not None else None, said)
 
 
 def _flights(batches: Iterable[OutgoingBatch]) -> list[Flight]:

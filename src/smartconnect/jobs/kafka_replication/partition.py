@@ -60,6 +60,12 @@ class Lane:
     admitted: bool = False
     mending: bool = False
 
+    def begin_anew(self) -> None:
+        """Nothing of it is on its way, and the producer has a new epoch."""
+        self.waiting.clear()
+        self.due.clear()
+        self.sequence, self.channel, self.admitted, self.mending = 0, None, False, False
+
     def take_sequences(self, counts: Iterable[int]) -> list[int]:
         """The base sequences of batches of so many records."""
         bases, base = [], self.sequence
@@ -110,9 +116,9 @@ class Partition:
     `left_out`: source offsets of records that the target refuses and `on_rejected_record` leaves out; `clamps`: their timestamps are.
     `landed` counts flights that are on the target, `landed_before` those in the position being committed, `landed_committed` those in the
     committed one. `rewinds` counts: who has waited for something sees whether what it holds is still the next. `told`: the code of the
-    last block that was told, until something lands again. `gaps` were counted in this run, `gaps_passed` of them lie before `acked`: where
-    they differ, the next gap is one that was counted already. `missing`: the position that was reported in this run, where the target holds
-    a smaller one or none."""
+    last block that was told, until something lands again. `gaps` were counted in this run, `gaps_passed` of them lie before `acked`,
+    `gaps_committed` before the committed position: where the first two differ, the next gap is one that was counted already. `missing`: the
+    position that was reported in this run, where the target holds a smaller one or none."""
 
     link: Link
     lane: Lane
@@ -143,6 +149,7 @@ class Partition:
     held_back: int = 0
     gaps: int = 0
     gaps_passed: int = 0
+    gaps_committed: int = 0
     missing: int | None = None
     records: int = 0
     nbytes: int = 0
@@ -163,6 +170,11 @@ class Partition:
         counts although it is committed only with the next data."""
         if self.landed == self.landed_committed and not self.flights:
             return self.acked
+        return self.committed
+
+    @property
+    def committed(self) -> int:
+        """Where the next owner would begin, and this one after an abort."""
         return self.position if self.position is not None else (self.start_offset or 0)
 
     @property
@@ -210,3 +222,28 @@ class Partition:
         self.flights.clear()
         self.nbytes_in_air = 0
         self.read, self.leader_epoch = self.acked, self.acked_epoch
+
+    def roll_back(self) -> bool:
+        """The open transaction is aborted: look again at everything behind the committed position. False where it held nothing."""
+        self.lane.begin_anew()
+        if not self.flights and self.landed == self.landed_committed:
+            return False
+        for flight in self.flights:
+            if flight.hold is not None:
+                flight.hold.drop()
+        if self.landed != self.landed_committed:
+            self._forget_landed()
+        self.rewind()
+        return True
+
+    def _forget_landed(self) -> None:
+        self.landed = self.landed_committed
+        self.acked = self.committed
+        self.gaps_passed = self.gaps_committed
+        stored, link = self.stored, self.link
+        same = stored is not None and stored.source_topic_id == link.source_topic_id and stored.next_source == self.acked
+        self.acked_epoch = stored.source_leader_epoch if stored is not None and same else -1
+        same = stored is not None and stored.target_topic_id == link.target_topic_id
+        self.target_next = stored.next_target if stored is not None and same else -1
+        if self.map is not None:
+            self.map.cut(self.acked)

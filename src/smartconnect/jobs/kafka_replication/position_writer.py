@@ -48,7 +48,7 @@ async def admit_positions(inc: Incarnation, others: Collection[TopicPartition] =
 
 async def write_alone(inc: Incarnation, batches: Iterable[bytearray]) -> None:
     """Each batch in a commit of its own, in an incarnation that moves no data."""
-    outbox = Outbox(inc, OutboxEvents(_no_data, _refused, _uncertain))
+    outbox = Outbox(inc, OutboxEvents(_no_data, _refused))
     writer = PositionWriter(inc, outbox)
     for batch in batches:
         await admit_positions(inc)
@@ -64,7 +64,3 @@ def _no_data(acked: Sequence[tuple[Flight, int]]) -> None:
 def _refused(lane: Lane, refusal: Refusal) -> None:
     code = refusal.code.name if refusal.code is not None else "no leader"
     raise Retryable(f"the target refuses {lane.tp}: {code}", code="target_refused")
-
-
-def _uncertain(lane: Lane) -> None:
-    """The incarnation ends; the next one reads what counts."""

@@ -136,6 +136,7 @@ class Roster:
             start_offset=stored.start,
             initial_end=reported.initial_end if reported is not None else None,
             gaps_passed=stored.gaps,
+            gaps_committed=stored.gaps,
         )
         if self._inc.spec.sync_offsets:
             partition.map = self._map_of(partition, stored)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 from smartconnect.domain.errors import PartitionBlocked
 from smartconnect.domain.kafka_replication_spec import ReplicationSpec
 from smartconnect.domain.progress import Progress
 from smartconnect.engine.unit import StopSignal, UnitContext
-from smartconnect.jobs.kafka_replication.committer import Committer
+from smartconnect.jobs.kafka_replication.committer import Committer, CommitterEvents
 from smartconnect.jobs.kafka_replication.environment import WorkerResources
 from smartconnect.jobs.kafka_replication.freshness import Freshness
 from smartconnect.jobs.kafka_replication.gaps import Gaps
@@ -24,7 +24,7 @@ from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.intake import Damaged, Intake
 from smartconnect.jobs.kafka_replication.loops import loops_for
 from smartconnect.jobs.kafka_replication.meter import Meter
-from smartconnect.jobs.kafka_replication.outbox import Outbox, OutboxEvents, Refusal
+from smartconnect.jobs.kafka_replication.outbox import Outbox, OutboxEvents, Refusal, refusal_of
 from smartconnect.jobs.kafka_replication.partition import Flight, Hold, Lane, Partition
 from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
 from smartconnect.jobs.kafka_replication.refusals import Refusals
@@ -38,6 +38,7 @@ from smartconnect.jobs.kafka_replication.weak import WeakPartitions
 from smartconnect.jobs.waiting import wait_for_predecessors
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, Frame
+from smartconnect.kafka.produce_channel import Outcome
 
 _POLL_S: Final = 0.5
 _CALM_POLL_S: Final = 2.0
@@ -81,8 +82,9 @@ class MovingUnit:
         self._hidden = inc.guard.transactional_id is not None
         self._roster = Roster(inc, known)
         self._fetcher = Fetcher(inc.source, _FETCH, inc.memory)
-        self._outbox = Outbox(inc, OutboxEvents(self._acked, self._refused, self._uncertain))
-        self._committer = Committer(inc, self._outbox, self._committed, self._not_admitted)
+        self._outbox = Outbox(inc, OutboxEvents(self._acked, self._refused))
+        committer_events = CommitterEvents(self._committed, self._not_admitted, self._aborted)
+        self._committer = Committer(inc, self._outbox, committer_events)
         options = view_options(inc.spec, inc.direction, inc.context.task.id, inc.is_ours)
         self._view = TopicView(inc.source, inc.target, inc.naming, options)
         self._keeper = TopicKeeper(inc, self._view, options.mark)
@@ -233,10 +235,7 @@ class MovingUnit:
         self._calm = calm
 
     def _fetch(self, partition: Partition) -> None:
-        inc = self._inc
         if partition.fetching or not partition.wants_fetch or partition.tp not in self._seen.links:
-            return
-        if inc.resources.resting.rests(inc.context.task.id, str(inc.context.unit), partition.tp):
             return
         partition.fetching = True
         self._fetcher.assign(partition.tp, partition.read, partition.leader_epoch, partition.link.source_topic_id)
@@ -263,11 +262,22 @@ class MovingUnit:
         partition.stored = stored
         if stored.source_topic_id == partition.link.source_topic_id:  # it may have jumped meanwhile: to another topic, or back
             partition.position = min(stored.next_source, partition.acked)
+            partition.gaps_committed = stored.gaps
         self._freshness.visible(partition, stored.next_source)
         partition.landed_committed = partition.landed_before
         partition.ends.durable(partition.reached)
-        context = self._inc.context
-        self._inc.resources.resting.recovered(context.task.id, str(context.unit), partition.tp)
+
+    def _aborted(self, stuck: Mapping[Lane, Outcome | None]) -> None:
+        """All partitions go on from what is committed, but for those that kept the transaction from its end."""
+        held = {lane: list(self._by_lane[lane].flights) for lane in stuck}
+        for partition in self._roster.partitions.values():
+            if partition.roll_back():
+                self._gaps.rolled_back(partition)
+        for lane, flights in held.items():
+            self._refused(lane, refusal_of(flights, stuck[lane]))
+        for partition in self._roster.partitions.values():
+            self._fetch(partition)
+        self._fetcher.interrupt()
 
     def _refused(self, lane: Lane, refusal: Refusal) -> None:
         partition = self._by_lane.get(lane)
@@ -278,9 +288,3 @@ class MovingUnit:
         partition = self._by_lane.get(lane)
         if partition is not None and self._outbox.withdraw(lane):
             self._refusals.not_admitted(partition, code)
-
-    def _uncertain(self, lane: Lane) -> None:
-        partition = self._by_lane.get(lane)
-        if partition is not None:
-            context = self._inc.context
-            self._inc.resources.resting.rest(context.task.id, str(context.unit), partition.tp)

@@ -1,5 +1,5 @@
-"""Lanes whose batches fail: whether to send the same bytes again, to give the lane up for now, or to end the incarnation
-(kafka-replication.md §6.2, §6.4). Decides only; the outbox does it."""
+"""Lanes whose batches fail: whether to send the same bytes again, to give the lane up for now, to abort the transaction, or to end the
+incarnation (kafka-replication.md §6.2, §6.4). Decides only; outbox and committer do it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from smartconnect.kafka.timing import Pauses
 MENDS_FOR_S: Final = 5.0
 """A lane whose retriable error has lasted so long is given up for now: the rest commits without it."""
 
+_STUCK_WITH_IT_S: Final = 2.5
+"""When the transaction has to be aborted for one lane, those that have not flowed for so long are left behind with it: each would be the
+reason for the next abort."""
+
 _NOT_STORED: Final = frozenset({KafkaCode.NOT_ENOUGH_REPLICAS, KafkaCode.UNKNOWN_TOPIC_OR_PARTITION})
 """Of the errors that waiting cures, those that say for sure that nothing was stored. A leader that steps down while a batch waits for its
 replicas answers NOT_LEADER_OR_FOLLOWER, and the next leader may have the batch."""
@@ -27,16 +31,17 @@ _STATE_LOST: Final = frozenset(
 
 
 class LaneStuck(Retryable):
-    """Some batch of the lane may be stored or not, and time is up: the incarnation ends, and the lane rests in the next one."""
+    """Some batch of the lane may be stored or not, and time is up: the open transaction cannot be committed any more."""
 
 
 @dataclass(slots=True)
 class _Trouble:
-    """A lane that does not flow: since when, and how long to wait before the next try. `maybe_stored`: some batch that was answered with an
-    error may be stored all the same; repeating it is harmless, giving it up is a guess."""
+    """A lane that does not flow: since when, how long to wait before the next try, and why. `maybe_stored`: some batch that was answered
+    with an error may be stored all the same; repeating it is harmless, giving it up is a guess."""
 
     since: float
     pauses: Pauses
+    failure: Outcome | None = None
     maybe_stored: bool = False
 
 
@@ -53,12 +58,22 @@ class Troubles:
         if self._lanes:
             self._lanes.pop(lane, None)
 
+    def all_over(self) -> None:
+        """All of them are given up."""
+        self._lanes.clear()
+
+    def stuck(self) -> dict[Lane, Outcome | None]:
+        """Those that have not flowed for a while, and what was heard last of each."""
+        since = self._clock.monotonic() - _STUCK_WITH_IT_S
+        return {lane: trouble.failure for lane, trouble in self._lanes.items() if trouble.since <= since}
+
     def next_try(self, lane: Lane, failure: Outcome | None) -> float | None:
         """Seconds until the same bytes should go out again; None: the lane is to be given up. `failure` None: it has no leader. Raises
-        Fenced, Retryable where the incarnation is over, LaneStuck where this lane alone is the reason."""
+        Fenced, Retryable where the incarnation is over, LaneStuck where the transaction is."""
         if failure is not None:
             self._raise_if_over(failure)
         trouble = self._lanes.setdefault(lane, _Trouble(self._clock.monotonic(), self._cluster.pauses(0.02, 1.0)))
+        trouble.failure = failure
         trouble.maybe_stored |= _maybe_stored(failure)
         if failure is not None and not _repeatable(failure):
             return None
