@@ -50,7 +50,8 @@ class PartitionState(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class PartitionProgress:
     """One topic-partition of a unit. `position`: next source offset, durable on the target. Kept for the next owner, not shown: `topic_id`,
-    `initial_end` (source end seen when the run began), `expected` (the position that the target must hold at least, None: `position`)."""
+    `initial_end` (source end seen when the run began), `expected` (the position that the target must hold at least, None: `position`),
+    `gap` (what was told of the newest gap)."""
 
     topic: str
     partition: int
@@ -70,6 +71,7 @@ class PartitionProgress:
     topic_id: str = ""
     initial_end: int | None = None
     expected: int | None = None
+    gap: str = ""
     reason: Reason | None = None
 
 

@@ -57,7 +57,7 @@ class PackedPartitions:
             expected = row.get("expected")
             offset = row["position"] if expected is None else expected
             if offset is not None or row["gaps"]:
-                found = ReportedPosition(offset, row["topic_id"], row.get("initial_end"), row["gaps"])
+                found = ReportedPosition(offset, row["topic_id"], row.get("initial_end"), row["gaps"], row.get("gap") or "")
                 yield (row["topic"], row["partition"]), found
 
     def __getitem__(self, number: int) -> PartitionProgress:

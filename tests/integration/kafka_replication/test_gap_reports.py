@@ -57,7 +57,7 @@ async def test_nothing_behind_a_gap_is_committed_while_the_registry_is_silent(pa
     assert await stored(unit, pair) == 200
 
 
-async def test_a_gap_that_is_on_record_when_its_owner_dies_is_counted_once(pair: Pair, proxied_kafka: KafkaProxy) -> None:
+async def test_a_gap_that_is_on_record_when_its_owner_dies_is_counted_and_told_once(pair: Pair, proxied_kafka: KafkaProxy) -> None:
     unit = pair.unit(writes=proxied_kafka.bootstrap_servers)
     await pair.copied(unit, 100)
     first = await contents(pair.target)
@@ -77,13 +77,37 @@ async def test_a_gap_that_is_on_record_when_its_owner_dies_is_counted_once(pair:
         await eventually_holds(pair.target, [*first, *await contents(pair.source)])
         await caught_up(runner)
         assert (runner.progress().counters["gaps"], row_of(runner, pair.topic).gaps) == (1, 1)
+    assert unit.ledger.codes == ["gap"]
     await delete_records(pair.source.servers, pair.topic, 200)
     await pair.writer.write(100)
     await delete_records(pair.source.servers, pair.topic, 230)
     async with unit.running() as runner:
         await caught_up(runner)
         assert (runner.progress().counters["gaps"], row_of(runner, pair.topic).gaps) == (2, 2), "the next gap is another one"
-    assert set(unit.ledger.codes) == {"gap"}
+    assert unit.ledger.codes == ["gap", "gap"]
+
+
+async def test_a_gap_that_has_grown_when_its_owner_dies_is_told_as_it_is_then(pair: Pair, proxied_kafka: KafkaProxy) -> None:
+    """Retention goes on: what is lost now is more than what was told."""
+    unit = pair.unit(writes=proxied_kafka.bootstrap_servers)
+    await pair.copied(unit, 100)
+    await pair.writer.write(100)
+    await delete_records(pair.source.servers, pair.topic, 150)
+    commits = proxied_kafka.hold_request(ApiKey.END_TXN, count=None)
+    life = asyncio.create_task(unit.runner().run(StopSignal()))
+    await eventually(lambda: unit.ledger.reported and unit.ledger.reported[pair.topic, 0].gaps == 1, what="the gap is on record")
+    await commits.reached()
+    await unit.kill(life)
+    proxied_kafka.forget_rules()
+
+    await delete_records(pair.source.servers, pair.topic, 180)
+    async with unit.running() as runner:
+        await caught_up(runner)
+        assert row_of(runner, pair.topic).gaps == 1
+    assert [message.split(";")[0][-31:] for _, _, message in unit.ledger.events] == [
+        "[100, 150) before it was copied",
+        "[100, 180) before it was copied",
+    ]
 
 
 async def test_a_position_that_goes_back_is_expected_before_it_is_committed(

@@ -173,14 +173,14 @@ async def test_positions_are_of_before_the_pause_until_they_are_reported_again(r
 async def test_what_the_next_owner_must_know_of_a_partition_is_told(registry: Registry) -> None:
     task = await planned_task(registry, layout=ONE_UNIT)
     partitions = [
-        a_partition("counted", position=7, initial_end=90, gaps=2),
+        a_partition("counted", position=7, initial_end=90, gaps=2, gap="retention"),
         a_partition("expected", position=7, expected=5),
         a_partition("begun", position=None, gaps=1),
         a_partition("idle", position=None),
     ]
     await registry.report([a_report(unit(), await take(registry, unit()), partitions=partitions)])
     assert await registry.reported_positions(task.id, 1, "dump") == {
-        ("counted", 0): ReportedPosition(7, "id of counted", 90, 2),
+        ("counted", 0): ReportedPosition(7, "id of counted", 90, 2, "retention"),
         ("expected", 0): ReportedPosition(5, "id of expected"),
         ("begun", 0): ReportedPosition(None, "id of begun", gaps=1),
     }

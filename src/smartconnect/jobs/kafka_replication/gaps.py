@@ -2,8 +2,8 @@
 
 Each is an event and a mark in progress. `on_gap = "continue"` goes on at the first record that there is, `"stop"` blocks the partition.
 A partition jumps only when nothing of it is on its way, and when the registry knows of the gap: a position behind one, or a smaller one, is
-never committed before that. Who dies in between leaves a gap that is found again: told again, counted once. Called by the runner's loop
-only."""
+never committed before that. Who dies in between leaves a gap that is found again: counted once, and told once as long as it is the same.
+Called by the runner's loop only."""
 
 from __future__ import annotations
 
@@ -201,7 +201,10 @@ class Gaps:
         return True
 
     def _tell(self, partition: Partition, code: str, message: str) -> None:
+        if partition.gaps != partition.gaps_passed and partition.gap == message:
+            return
         self._count(partition)
+        partition.gap = message
         self._inc.context.ledger.event(Level.WARNING, code, message)
 
     def _count(self, partition: Partition) -> None:

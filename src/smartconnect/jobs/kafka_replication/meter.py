@@ -173,6 +173,7 @@ def _row(direction: str, now_ms: int, partition: Partition) -> PartitionProgress
         topic_id=str(partition.link.source_topic_id or ""),
         initial_end=partition.initial_end,
         expected=partition.expected,
+        gap=partition.gap,
         reason=partition.blocked,
     )
 

@@ -117,8 +117,8 @@ class Partition:
     `landed` counts flights that are on the target, `landed_before` those in the position being committed, `landed_committed` those in the
     committed one. `rewinds` counts: who has waited for something sees whether what it holds is still the next. `told`: the code of the
     last block that was told, until something lands again. `gaps` were counted in this run, `gaps_passed` of them lie before `acked`,
-    `gaps_committed` before the committed position: where the first two differ, the next gap is one that was counted already. `missing`: the
-    position that was reported in this run, where the target holds a smaller one or none."""
+    `gaps_committed` before the committed position: where the first two differ, the next gap is one that was counted already, and `gap` is
+    what was told of it. `missing`: the position that was reported in this run, where the target holds a smaller one or none."""
 
     link: Link
     lane: Lane
@@ -150,6 +150,7 @@ class Partition:
     gaps: int = 0
     gaps_passed: int = 0
     gaps_committed: int = 0
+    gap: str = ""
     missing: int | None = None
     records: int = 0
     nbytes: int = 0

@@ -165,6 +165,7 @@ class Roster:
         cut."""
         last = self._known.reported.get(partition.tp)
         partition.gaps = partition.gaps_passed if last is None else max(partition.gaps_passed, last.gaps)
+        partition.gap = "" if last is None else last.gap
         expected = last.offset if last is not None and _same(last.topic_id, partition.link.source_topic_id) else None
         if expected is not None and (partition.position is None or partition.position < expected):
             partition.missing = expected
