@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from smartconnect.kafka.cluster import Cluster
+from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.sandbox.kafka import KafkaCluster
 from tests.integration.kafka_replication.pair import CONTINUE, STOP, Pair, create_when_gone
 from tests.integration.kafka_replication.stories import blocked, contents, eventually_holds
@@ -82,3 +84,34 @@ async def test_a_topic_made_again_between_two_looks_stops_where_it_shall(pair: P
             row = await blocked(runner, pair.topic, "gap", number)
             assert row.reason is not None and "made again on the source" in row.reason.message
         assert await contents(pair.target) == first
+
+
+async def test_a_broker_that_lags_behind_does_not_bring_the_old_topic_back(pair: Pair, proxied_kafka: KafkaProxy) -> None:
+    """It still tells the id of the topic before: what was copied of the new one is not copied again."""
+    unit = pair.unit(reads=proxied_kafka.bootstrap_servers)
+    await pair.writer.write(100)
+    async with unit.running() as runner:
+        await caught_up(runner)
+        first = [await contents(pair.target, number) for number in (0, 1)]
+        old = await topic_id(pair)
+        await pair.made_again(50)
+        for number in (0, 1):
+            await eventually_holds(pair.target, [*first[number], *await contents(pair.source, number)], number)
+        new = await topic_id(pair)
+        late = proxied_kafka.rewrite_answer(ApiKey.METADATA, lambda request, answer: answer.replace(new, old), count=None)
+        await late.hit(3)
+        late.remove()
+        told = list(unit.ledger.codes)
+        await pair.writer.write(10)
+        await caught_up(runner)
+        for number in (0, 1):
+            await eventually_holds(pair.target, [*first[number], *await contents(pair.source, number)], number)
+        assert unit.ledger.codes == told and told.count("topic_recreated") == 2
+
+
+async def topic_id(pair: Pair) -> bytes:
+    """Of the source's topic as it is now."""
+    async with Cluster(pair.source.servers, KafkaSecurity(), client_id="tests") as source:
+        found = (await source.metadata([pair.topic])).topics[pair.topic].topic_id
+        assert found is not None
+        return found.bytes

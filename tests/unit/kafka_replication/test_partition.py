@@ -87,6 +87,7 @@ def test_rolling_back_looks_again_at_all_that_is_not_committed() -> None:
     assert (subject.acked, subject.map.translate(24), subject.map.translate(50)) == (55, 124, 125)
 
     assert subject.roll_back()
+    subject.rewind()
     assert (subject.read, subject.acked, subject.leader_epoch, subject.target_next) == (20, 20, 7, 120)
     assert (len(subject.flights), subject.nbytes_in_air, subject.gaps_passed, released) == (0, 0, 0, ["released"])
     assert (subject.lane.sequence, subject.lane.admitted, subject.lane.mending) == (0, False, False)

@@ -79,9 +79,10 @@ class Gaps:
     async def settle(self) -> list[Partition]:
         """Partitions that have jumped: nothing of them is on its way any more, and their gaps are on record."""
         landed = []
-        for partition in [p for p in self._jumping if not p.flights]:
+        for partition in list(self._jumping):
             jump = partition.jump
-            assert jump is not None
+            if jump is None or partition.flights:
+                continue
             offset = await self._landing(partition, jump) if jump.reported else None
             if offset is not None:
                 self._jumping.discard(partition)
@@ -108,8 +109,10 @@ class Gaps:
             partition.fetching = partition.resting = False
             self._fetcher.drop(partition.tp)
 
-    def rolled_back(self, partition: Partition) -> None:
-        """It goes on from before what it has read: a gap that it was to jump over is found again, as it is then."""
+    def look_again(self, partition: Partition) -> None:
+        """Nothing of the partition is on its way, and it looks again at all that is not on the target. A gap that it was to jump over is
+        found again, as it is then: between here and there may be records, or more that is lost."""
+        partition.rewind()
         self.stop(partition)
         if partition.jump is not None and partition.jump.offset is not None:
             self._jumping.discard(partition)
@@ -138,10 +141,10 @@ class Gaps:
     async def _made_again(self, partition: Partition) -> bool:
         """Whether it is a partition of another topic now, by the topic's id: known before the next look, and then seen to."""
         topic = (await self._inc.source.metadata([partition.tp.topic])).topics[partition.tp.topic]
-        before = partition.link.source_topic_id
-        if None in (before, topic.topic_id) or before == topic.topic_id:
+        before, link = partition.link.source_topic_id, partition.link._replace(source_topic_id=topic.topic_id)
+        if None in (before, topic.topic_id) or before == topic.topic_id or partition.is_former(link):
             return False
-        self.remade(partition, partition.link._replace(source_topic_id=topic.topic_id))
+        self.remade(partition, link)
         return True
 
     def _fetch_again(self, partition: Partition) -> None:
@@ -183,7 +186,7 @@ class Gaps:
                 if partition.retry_at is not None:  # what the target refused, another topic there may take
                     partition.blocked = partition.retry_at = partition.told = None
                     partition.retries = 0
-            partition.link = jump.link
+            partition.relink(jump.link)
         if partition.map is not None:
             if jump.forgets_position or elsewhere:
                 partition.map.clear(offset)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from smartconnect.domain.task import Reason
 from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
@@ -159,6 +160,7 @@ class Partition:
     retry_at: float | None = None
     retries: int = 0
     rewinds: int = 0
+    former: set[UUID] = field(default_factory=set)
 
     @property
     def tp(self) -> TopicPartition:
@@ -186,6 +188,16 @@ class Partition:
         if self.position is None or self.jump is None or self.jump.offset is None:
             return self.position
         return min(self.position, self.jump.offset)
+
+    def is_former(self, link: Link) -> bool:
+        """A link to a topic that this one has replaced: a broker that lags behind still tells of it. Ids are never used again."""
+        return link.source_topic_id in self.former or link.target_topic_id in self.former
+
+    def relink(self, link: Link) -> None:
+        """Another topic of the same name, on either side."""
+        before = {self.link.source_topic_id, self.link.target_topic_id} - {link.source_topic_id, link.target_topic_id}
+        self.former |= {topic_id for topic_id in before if topic_id is not None}
+        self.link = link
 
     @property
     def wants_fetch(self) -> bool:
@@ -225,7 +237,7 @@ class Partition:
         self.read, self.leader_epoch = self.acked, self.acked_epoch
 
     def roll_back(self) -> bool:
-        """The open transaction is aborted: look again at everything behind the committed position. False where it held nothing."""
+        """The open transaction is aborted: nothing behind the committed position is on the target. False where it held nothing."""
         self.lane.begin_anew()
         if not self.flights and self.landed == self.landed_committed:
             return False
@@ -234,7 +246,6 @@ class Partition:
                 flight.hold.drop()
         if self.landed != self.landed_committed:
             self._forget_landed()
-        self.rewind()
         return True
 
     def _forget_landed(self) -> None:

@@ -42,8 +42,7 @@ class Refusals:
     def take(self, partition: Partition, refusal: Refusal) -> None:
         """Decide about the first of the batches that were taken back; the partition looks at all of them again."""
         flight = refusal.flights[0]
-        partition.rewind()
-        self._gaps.stop(partition)
+        self._gaps.look_again(partition)
         target = partition.link.target
         match refusal.code:
             case code if code in _TOO_LARGE:
@@ -61,7 +60,7 @@ class Refusals:
 
     def not_admitted(self, partition: Partition, code: KafkaCode) -> None:
         """The target does not let the partition into a transaction; what waited was taken back."""
-        partition.rewind()
+        self._gaps.look_again(partition)
         self._closed(partition, code)
 
     def _closed(self, partition: Partition, code: KafkaCode) -> None:

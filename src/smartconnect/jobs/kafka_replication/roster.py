@@ -57,6 +57,8 @@ class Roster:
             partition = self.partitions.get(tp)
             if partition is None:
                 new.append(link)
+            elif partition.is_former(link):
+                continue
             elif partition.link != link and partition.jump is None:
                 changes.remade.append((partition, link))
             elif not partition.selected:

@@ -272,11 +272,10 @@ class MovingUnit:
         held = {lane: list(self._by_lane[lane].flights) for lane in stuck}
         for partition in self._roster.partitions.values():
             if partition.roll_back():
-                self._gaps.rolled_back(partition)
+                self._gaps.look_again(partition)
         for lane, flights in held.items():
             self._refused(lane, refusal_of(flights, stuck[lane]))
-        for partition in self._roster.partitions.values():
-            self._fetch(partition)
+        self._next_round = 0.0
         self._fetcher.interrupt()
 
     def _refused(self, lane: Lane, refusal: Refusal) -> None:

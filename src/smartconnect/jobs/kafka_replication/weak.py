@@ -31,7 +31,7 @@ class WeakPartitions:
                 partition.blocked, partition.told = None, None
         elif partition.blocked is None and not (partition.lane.admitted and partition.flights):
             if self._outbox.withdraw(partition.lane):
-                partition.rewind()
+                self._gaps.look_again(partition)
             self._gaps.block(partition, TOO_FEW, lack)
 
 
