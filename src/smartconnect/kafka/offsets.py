@@ -42,7 +42,9 @@ class EpochEnd:
     error: KafkaCode | None = None
 
 
-async def list_offsets(cluster: Cluster, times: Mapping[TopicPartition, int], isolation: int) -> dict[TopicPartition, ListedOffset]:
+async def list_offsets(
+    cluster: Cluster, times: Mapping[TopicPartition, int], isolation: int, *, patience_s: float | None = None
+) -> dict[TopicPartition, ListedOffset]:
     """LATEST, EARLIEST or a time in ms → the first offset from there on. LATEST with READ_COMMITTED is the last
     stable offset, with READ_UNCOMMITTED the high watermark. Every partition asked for is answered."""
 
@@ -71,7 +73,7 @@ async def list_offsets(cluster: Cluster, times: Mapping[TopicPartition, int], is
             for p in topic.partitions
         }
 
-    found = await ask_leaders(cluster, times, ask)
+    found = await ask_leaders(cluster, times, ask, patience_s=patience_s)
     return {tp: ListedOffset(-1, -1, got) if isinstance(got, KafkaCode) else got for tp, got in found.items()}
 
 

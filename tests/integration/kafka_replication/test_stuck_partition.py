@@ -10,9 +10,11 @@ import pytest
 
 from smartconnect.domain.kafka_replication_spec import ReplicationOptions
 from smartconnect.jobs.kafka_replication import refusals, troubles
+from smartconnect.jobs.kafka_replication.runner import ReplicationRunner
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.sandbox.kafka import KafkaCluster, KafkaOptions, kafka_cluster
 from tests.integration.kafka_replication.stories import blocked, contents, eventually_holds, row_of
+from tests.integration.kafka_replication.under_load import load
 from tests.support.kafka_api import ApiKey, Request
 from tests.support.kafka_proxy import KafkaProxy, KafkaRule, kafka_proxy
 from tests.support.mirror import Side, assert_mirrored, eventually_mirrored
@@ -20,6 +22,7 @@ from tests.support.records import RecordWriter
 from tests.support.replication_unit import UnitUnderTest, caught_up, spec_of
 from tests.support.services import Names
 from tests.support.topics import create_topic, delete_topics
+from tests.support.waiting import eventually
 
 
 class Flow:
@@ -48,9 +51,9 @@ class Flows:
         for flow in self.both:
             await flow.writer.write(count)
 
-    def parcels_have_no_leader(self) -> KafkaRule:
+    def parcels_have_no_leader(self, api: ApiKey = ApiKey.PRODUCE) -> KafkaRule:
         """What is sent there is stored, and the answer says that it was no leader that got it: as one that steps down before its replicas
-        have the batch."""
+        have the batch. Or what is asked there is answered so: as by one that does not know yet that it leads."""
         part = b"\2" + bytes(4)  # one partition, number 0
         stored, moved = (
             self.parcels.target.topic.encode() + part + code.to_bytes(2, "big")
@@ -60,7 +63,7 @@ class Flows:
         def rewrite(request: Request, answer: bytes) -> bytes:
             return answer.replace(stored, moved)
 
-        return self._proxy.rewrite_answer(ApiKey.PRODUCE, rewrite, count=None)
+        return self._proxy.rewrite_answer(api, rewrite, count=None)
 
 
 async def flowing(here: KafkaCluster, peer: KafkaCluster, proxy: KafkaProxy, names: Names) -> Flows:
@@ -117,6 +120,23 @@ async def a_partition_rests(flows: Flows) -> None:
     assert flows.unit.ledger.codes == ["target_unavailable"]
 
 
+async def test_a_new_partition_whose_leader_knows_nothing_of_it_yet_waits_outside_of_transactions(flows: Flows) -> None:
+    """As one of thousands that were made at once: for longer than any lane is mended. It goes on by itself as soon as it is led."""
+    await flows.written(100)
+    stored, unled = flows.parcels_have_no_leader(), flows.parcels_have_no_leader(ApiKey.LIST_OFFSETS)
+    async with flows.unit.running() as runner:
+        for _ in range(3):
+            await flows.orders.writer.write(50)
+            await eventually_mirrored(flows.orders.source, flows.orders.target)
+        await unled.hit(unled.hits + 20)
+        assert await contents(flows.parcels.target) == []
+        stored.remove()
+        unled.remove()
+        await eventually_mirrored(flows.parcels.source, flows.parcels.target)
+        await caught_up(runner)
+    assert flows.unit.ledger.codes == []
+
+
 async def test_what_landed_in_an_aborted_transaction_is_copied_again_once(flows: Flows) -> None:
     """The others land batch after batch while the stuck one keeps the transaction from its end; then the incarnation after it agrees."""
     await flows.written(100)
@@ -133,6 +153,29 @@ async def test_what_landed_in_an_aborted_transaction_is_copied_again_once(flows:
         await eventually_mirrored(flows.parcels.source, flows.parcels.target)
         await caught_up(runner)
     await flows.written(20)
+    async with flows.unit.running() as runner:
+        await caught_up(runner)
+        for flow in flows.both:
+            await assert_mirrored(flow.source, flow.target)
+
+
+async def moves_on(runner: ReplicationRunner, flow: Flow) -> None:
+    before = row_of(runner, flow.source.topic).position or 0
+    await eventually(lambda: (row_of(runner, flow.source.topic).position or 0) > before, what=f"{flow.source.topic} moves on")
+
+
+@pytest.mark.parametrize("codec", [None, "zstd"], ids=["passed", "recoded"])
+async def test_transactions_aborted_again_and_again_under_load_leave_a_mirror(flows: Flows, codec: str | None) -> None:
+    """Whatever is fetched, decoded in a thread or on its way when a transaction is aborted."""
+    flows.unit.spec = replace(flows.unit.spec, compression=codec)
+    async with load(flows.orders.writer), load(flows.parcels.writer), flows.unit.running() as runner:
+        await eventually(lambda: row_of(runner, flows.parcels.source.topic).position, what="the first commit")
+        for _ in range(3):
+            lie = flows.parcels_have_no_leader()
+            await blocked(runner, flows.parcels.source.topic, "target_unavailable")
+            lie.remove()
+            await eventually(lambda: row_of(runner, flows.parcels.source.topic).reason is None, what="it goes on")
+            await moves_on(runner, flows.orders)
     async with flows.unit.running() as runner:
         await caught_up(runner)
         for flow in flows.both:

@@ -11,12 +11,13 @@ import pytest
 from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationSpec
 from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.secret import Secret
-from smartconnect.jobs.kafka_replication import topic_limits
+from smartconnect.jobs.kafka_replication import topic_limits, topic_view
 from smartconnect.jobs.kafka_replication.naming import Naming
 from smartconnect.jobs.kafka_replication.topic_view import TopicView, view_options
 from smartconnect.kafka.admin import ConfigValue, Refused, Resource
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.offsets import ListedOffset
 from smartconnect.kafka.types import Broker, ClusterMetadata, PartitionInfo, TopicInfo, TopicPartition
 
 TP = TopicPartition("orders", 0)
@@ -45,6 +46,7 @@ class Side:
         self.topic = topic()
         self.limits: dict[str, ConfigValue] | Refused = {"max.message.bytes": ConfigValue("600000", 1, False, False)}
         self.asked = 0
+        self.led = True
         self.now = 0.0
 
     def clock(self) -> float:
@@ -68,7 +70,12 @@ def target(monkeypatch: pytest.MonkeyPatch) -> Side:
         cluster.asked += 1
         return dict.fromkeys(resources, cluster.limits)
 
+    async def listed(cluster: Side, times: Collection[TopicPartition], isolation: int, *, patience_s: float) -> object:
+        error = None if cluster.led else KafkaCode.NOT_LEADER_OR_FOLLOWER
+        return {tp: ListedOffset(-1 if error else 0, 0, error) for tp in times}
+
     monkeypatch.setattr(topic_limits, "describe_configs", describe)
+    monkeypatch.setattr(topic_view, "list_offsets", listed)
     return side
 
 
@@ -99,6 +106,24 @@ async def test_target_that_cannot_tell_for_the_moment_is_not_made_again(view: To
     seen = await view.look()
     assert list(seen.waiting) == [TP] and seen.pairs["orders"].missing == 0
     target.topic = topic()
+    assert TP in (await view.look()).links
+
+
+async def test_target_that_was_made_waits_until_its_leader_knows_of_it(view: TopicView, target: Side) -> None:
+    """Nothing else changes meanwhile, and it is looked at again all the same."""
+    target.topic, target.led = topic(KafkaCode.UNKNOWN_TOPIC_OR_PARTITION), False
+    assert (await view.look()).waiting == (TP,)
+    target.topic = topic()
+    for _ in range(2):
+        seen = await view.look()
+        assert (seen.waiting, dict(seen.links)) == ((TP,), {})
+    target.led = True
+    seen = await view.look()
+    assert (seen.waiting, list(seen.links)) == ((), [TP])
+
+
+async def test_target_that_is_there_from_the_beginning_is_not_asked_whether_it_is_led(view: TopicView, target: Side) -> None:
+    target.led = False
     assert TP in (await view.look()).links
 
 

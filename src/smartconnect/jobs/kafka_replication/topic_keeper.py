@@ -11,6 +11,7 @@ from typing import Final
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.target_topics import TargetTopics, TopicWishes
 from smartconnect.jobs.kafka_replication.topic_view import Seen, TopicView
+from smartconnect.kafka.types import TopicPartition
 
 _SOON_S: Final = 0.1
 _SOON_TRIES: Final = 20
@@ -30,13 +31,14 @@ class TopicKeeper:
         return await self._look()
 
     async def run(self, tell: Callable[[Seen], None]) -> None:
-        """For ever. While partitions wait for their targets the next look comes soon, for a while."""
-        options, soon = self._inc.spec.options, 0
+        """For ever. When partitions begin to wait for their targets the next look comes soon, for a while."""
+        options, soon, waiting = self._inc.spec.options, 0, frozenset[TopicPartition]()
         while True:
             waits = soon < _SOON_TRIES
             await asyncio.sleep(_SOON_S * (soon + 1) if waits else options.refresh_interval_s)
             seen = await self._look()
-            soon = soon + 1 if seen.waiting and waits else _SOON_TRIES
+            before, waiting = waiting, frozenset(seen.waiting)
+            soon = 0 if waiting - before else soon + 1 if waiting and waits else _SOON_TRIES
             tell(seen)
             await self._sync_configs(seen)
 

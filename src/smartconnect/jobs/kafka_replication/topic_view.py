@@ -9,11 +9,11 @@ is in none of `links`, `waiting` and `troubles`. Ids tell a topic that was delet
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from uuid import UUID
 
-from smartconnect.domain.errors import PartitionBlocked, PermissionMissing
+from smartconnect.domain.errors import ClusterUnreachable, PartitionBlocked, PermissionMissing
 from smartconnect.domain.kafka_replication_spec import Direction, ReplicationSpec
 from smartconnect.jobs.kafka_replication.naming import HEARTBEATS, Naming
 from smartconnect.jobs.kafka_replication.topic_configs import mark_of
@@ -21,10 +21,12 @@ from smartconnect.jobs.kafka_replication.topic_limits import LimitsReader, Topic
 from smartconnect.kafka.admin import Refused
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import RETRIABLE, UNAUTHORIZED, KafkaCode
-from smartconnect.kafka.errors import refusal
+from smartconnect.kafka.errors import ConnectionLost, refusal
+from smartconnect.kafka.offsets import LATEST, READ_UNCOMMITTED, list_offsets
 from smartconnect.kafka.types import ClusterMetadata, TopicInfo, TopicPartition
 
 _LONGEST_NAME = 249
+_LED_WITHIN_S = 1.0
 
 
 class Link(NamedTuple):
@@ -63,8 +65,9 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look. `links` and `waiting` are of the unit's own partitions, by source; `pairs` (by source topic) and `limits` (by target
-    topic) are of all that the direction selects; `troubles` is by source topic; `brokers` counts the target's."""
+    """One look. `links` and `waiting` (for a target that is made and whose leader knows it) are of the unit's own partitions, by source;
+    `pairs` (by source topic) and `limits` (by target topic) are of all that the direction selects; `troubles` is by source topic;
+    `brokers` counts the target's."""
 
     links: Mapping[TopicPartition, Link] = field(default_factory=dict)
     waiting: Collection[TopicPartition] = ()
@@ -116,12 +119,32 @@ class TopicView:
         if self._last is not None and self._last[0] is source and self._last[1] is target and self._last[2] == limits:
             return self._seen
         self._last = (source, target, limits)
-        self._seen = self._match(source, target, limits)
+        self._seen = await self._without_unled(self._match(source, target, limits))
         return self._seen
 
     def forget_limits(self, target_topic: str) -> None:
         """Somebody has changed them: the next look reads them again."""
         self._limits.forget(target_topic)
+
+    async def _without_unled(self, seen: Seen) -> Seen:
+        """Metadata shows the leader of a partition that was just made before that leader knows of it: some ms, seconds where thousands are
+        made at once (§6.1). Such a partition still waits: in a transaction it would hold all others up."""
+        before = set(self._seen.waiting)
+        made = {tp: link.target for tp, link in seen.links.items() if tp in before}
+        if not made:
+            return seen
+        try:
+            found = await list_offsets(
+                self._target, dict.fromkeys(made.values(), LATEST), READ_UNCOMMITTED, patience_s=_LED_WITHIN_S
+            )
+        except (ConnectionLost, ClusterUnreachable):
+            return seen  # a leader that is away is another matter: that shows when something is sent
+        unled = {tp for tp, target in made.items() if found[target].error is KafkaCode.NOT_LEADER_OR_FOLLOWER}
+        if not unled:
+            return seen
+        self._last = None
+        links = {tp: link for tp, link in seen.links.items() if tp not in unled}
+        return replace(seen, links=links, waiting=(*seen.waiting, *unled))
 
     def _choose(self, source: ClusterMetadata) -> tuple[dict[str, str], dict[str, Trouble]]:
         """Source topics that can be copied → their targets, and why the others cannot."""
