@@ -82,3 +82,33 @@ async def test_an_answer_that_is_there_first_is_told_in_its_turn() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert connection.closed
+
+
+async def test_a_channel_that_is_cleared_sends_nothing_more_and_hears_every_answer_first() -> None:
+    """Two requests are on their way when it is told, one batch waits for a place."""
+    connection, told = Answering(), list[Outcome]()
+    first, second, waiting, later = (OutgoingBatch(name.encode()) for name in ("first", "second", "waiting", "later"))
+    options = ProduceOptions(most_in_flight=2)
+    channel = ProduceChannel(cast(Cluster, OneBroker(connection)), 1, options, told.extend)
+    running = asyncio.create_task(channel.run())
+    channel.put(TP, [first])
+    await eventually(lambda: len(connection.asked) == 1)
+    connection.asked[0].set_result(stored_at(0))
+    await eventually(lambda: len(told) == 1)
+    channel.put(TP, [second, first, waiting])
+    await eventually(lambda: len(connection.asked) == 3)
+
+    clearing = asyncio.create_task(channel.clear())
+    connection.asked[1].set_result(stored_at(1))
+    await eventually(lambda: len(told) == 2)
+    assert not clearing.done()
+    connection.asked[2].set_result(stored_at(2))
+    await clearing
+    assert [outcome.batch for outcome in told] == [first, second, first] and channel.unanswered(TP) == 0
+
+    channel.put(TP, [later])
+    await eventually(lambda: len(connection.asked) == 4)
+    connection.asked[3].set_result(stored_at(3))
+    await eventually(lambda: [outcome.batch for outcome in told][3:] == [later])
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
