@@ -119,10 +119,12 @@ class Gaps:
             partition.jump = None
 
     async def _out_of_range(self, partition: Partition, fetched: FetchedPartition) -> None:
-        position = partition.read
+        position, rewinds = partition.read, partition.rewinds
         if await self._made_again(partition):
             return
         start, end = await self._bounds(partition)
+        if partition.rewinds != rewinds:
+            return  # the target refused what was on its way meanwhile: it looks again from there
         if 0 <= fetched.diverged_at < position:
             target = fetched.diverged_at
             why = f"an unclean election cut the log of {partition.tp} at {target}; the target keeps what was copied"
