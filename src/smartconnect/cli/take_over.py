@@ -135,6 +135,7 @@ def _moved_row(row: PartitionProgress, moved: PositionMoved) -> PartitionProgres
         lag_records=max(0, moved.log_end - moved.after),
         lag_ms=None,
         gaps=row.gaps + skipped,
+        topic_id=moved.topic_id or row.topic_id,
         expected=None,
         reason=None,
     )

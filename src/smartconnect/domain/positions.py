@@ -40,11 +40,12 @@ class PositionChange:
 
 @dataclass(frozen=True, slots=True)
 class PositionMoved:
-    """What a change has done."""
+    """What a change has done. `topic_id`: of the topic that the new position is of ("": of the one that was last reported of)."""
 
     before: int | None
     after: int
     log_end: int
+    topic_id: str = ""
 
     def in_words(self, where: str) -> str:
         """The sentence for event and audit."""

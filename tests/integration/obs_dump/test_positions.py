@@ -12,7 +12,9 @@ from smartconnect.sandbox.kafka import KafkaCluster
 from smartconnect.sandbox.s3 import S3Server
 from tests.conftest import MakeTopic
 from tests.integration.cli.running import Cli, SigningService
+from tests.integration.obs_dump.story import Story
 from tests.support.bucket import read_objects
+from tests.support.ids import RecordId
 from tests.support.records import RecordWriter
 from tests.support.service import Dump
 from tests.support.waiting import eventually
@@ -113,3 +115,22 @@ async def test_a_position_that_is_gone_is_cured_by_skipping(
     await writer.write(20)
     await dump.act("resume")
     await eventually(lambda: read(dump, 120), 60, what="the partition moves again")
+
+
+async def test_a_position_set_in_a_topic_that_was_made_again_while_the_dump_was_paused_is_obeyed(
+    running: SigningService, here: Cli, kafka: KafkaCluster, s3: S3Server, bucket: str, make_topic: MakeTopic
+) -> None:
+    story = Story(kafka, s3, bucket, await make_topic(partitions=2))
+    await story.writer.write(100)
+    dump = await running.create_dump("remade-dump", bucket, topics=story.topic)
+    await eventually(lambda: read(dump, 200), 60, what="records were read")
+    await dump.drained()
+    old = await story.made_again(300)
+
+    (await here("positions", "remade-dump", "set", story.topic, "0", "200")).assert_fine()
+    await dump.act("resume")
+    await eventually(lambda: read(dump, 200 + 100 + 300), 60, what="the rest was read")
+    await dump.drained()
+    await story.holds(old, story.writer.expected, lost=[RecordId("new", 0, sequence) for sequence in range(200)])
+    codes = [event["code"] for event in (await dump.progress())["events"]]
+    assert codes.count("topic_recreated") == 1, "only of the other partition"

@@ -44,9 +44,12 @@ async def show(cluster: Cluster, task_id: str, run: int, spec: ObsDumpSpec) -> S
 
 
 async def move(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResources, change: PositionChange) -> PositionMoved:
-    """Take the unit over, make visible what the partition's position promises, commit the new position. PositionRefused, Fenced."""
+    """Take the unit over, make visible what the partition's position promises, commit the new position. PositionRefused, Fenced.
+
+    The topic is asked for first: if another one has its name by the time of the commit, the position does not pass for one in that."""
     tp = TopicPartition(change.topic, change.partition)
     async with Incarnation(context, spec, resources) as inc:
+        topic_id = (await inc.cluster.metadata([tp.topic])).topics[tp.topic].topic_id
         target, log_end = await wanted_offset(inc.cluster, tp, change.offset)
         positions = await inc.take_over()
         old = positions.get(tp)
@@ -55,7 +58,7 @@ async def move(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResourc
         events = CommitterEvents(lambda partition, named: None, lambda partition: None, lambda partition: None)
         committer = Committer(inc.txn, inc.group, events, inc.steps, inc.clock, 0.0)
         await committer.commit_to(inc.group, context.task.run, {tp: OffsetCommit(target)})
-        return PositionMoved(None if old is None else old.offset, target, log_end)
+        return PositionMoved(None if old is None else old.offset, target, log_end, str(topic_id or ""))
 
 
 async def _selected(cluster: Cluster, spec: ObsDumpSpec) -> list[TopicPartition]:
