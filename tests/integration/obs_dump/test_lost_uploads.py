@@ -117,6 +117,27 @@ async def test_a_removed_upload_of_a_topic_that_was_made_again_is_not_read_from_
     await story.is_tidy()
 
 
+async def test_a_removed_upload_of_a_topic_that_was_made_again_is_not_read_from_the_new_one_by_the_next_owner(
+    story: Story, proxied_s3: S3Proxy
+) -> None:
+    """Its owner dies when the position is one in the new topic and still names the object of the old one."""
+    unit = story.unit(writes=proxied_s3.endpoint)
+    completes = proxied_s3.hold_request(Operation.COMPLETE_MULTIPART_UPLOAD, count=None)
+    await story.writer.write(100)
+    async with unit.killed():
+        await completes.reached(2)
+        old = await story.made_again(300)
+        await eventually(lambda: _begun_again(story, unit), 60, what="the start in the new topic is committed")
+        await unit.ledger.report()
+    proxied_s3.forget_rules()
+    await removed_upload(story)
+    async with unit.running() as runner:
+        await story.holds(old, story.writer.expected, lost=lost(100))
+        await caught_up(runner, 600)
+        assert [unit.ledger.codes.count(code) for code in ("lost_upload", "gap")] == [1, 1]
+    await story.is_tidy()
+
+
 async def test_objects_of_two_topics_of_one_name_that_wait_to_appear_never_overwrite_each_other(
     story: Story, proxied_s3: S3Proxy
 ) -> None:
@@ -157,3 +178,7 @@ async def test_an_object_that_a_reader_took_before_its_owner_died_looks_like_a_r
         await story.holds(story.writer.expected, lost=lost(100) if policy is OnLostUpload.SKIP else ())
     assert unit.ledger.codes == ["lost_upload"]
     await story.is_tidy()
+
+
+async def _begun_again(story: Story, unit: DumpUnit) -> bool:
+    return await story.committed(unit) == {0: 0, 1: 0}

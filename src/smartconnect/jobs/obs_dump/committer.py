@@ -175,6 +175,7 @@ class Committer:
             partition = due.partition
             partition.in_transaction = False
             if partition.remade_as is not None and partition.position is None:
+                partition.topic_before = partition.topic_before or partition.topic_id
                 partition.topic_id, partition.remade_as, partition.told = partition.remade_as, None, False
             partition.position, partition.position_epoch = due.offset, due.leader_epoch
             partition.position_start = due.next_start
@@ -193,7 +194,9 @@ class Committer:
             named.append(pending)
             if sealed.replaces is not None:
                 partition.replacements.remove(sealed)
-                kept[[p.entry for p in kept].index(sealed.replaces)] = pending
+                place = [p.entry for p in kept].index(sealed.replaces)
+                pending.topic_id = kept[place].topic_id
+                kept[place] = pending
             else:
                 partition.sealed.remove(sealed)
                 kept.append(pending)

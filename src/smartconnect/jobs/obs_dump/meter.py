@@ -170,7 +170,7 @@ def _row(spec: ObsDumpSpec, now_ms: int, partition: Partition) -> PartitionProgr
         lag_ms=partition.ends.lag_ms(partition.position, now_ms),
         held_by_open_transaction=partition.held_back or None,
         gaps=partition.gaps,
-        topic_id=str(partition.topic_id or ""),
+        topic_id=str(partition.topic_before or partition.topic_id or ""),
         initial_end=partition.initial_end,
         expected=partition.expected,
         reason=partition.blocked,

@@ -82,7 +82,8 @@ class Partition:
     since when that is not durable. `expected`: what the position was, where it is not that any more and has to be set by hand. `recommit`:
     commit even what has not changed. `gone`: its topic does not exist any more. `topic_id`: of the topic that the position is of;
     `remade_as`: of another one that has its name now, until the start in that one is committed; it is fetched when the registry has been
-    `told`. `blocked` stops this partition alone."""
+    `told`, which waits until the position names nothing of `topic_before` any more: the next owner would look for that in the new one.
+    `blocked` stops this partition alone."""
 
     tp: TopicPartition
     read: int
@@ -95,6 +96,7 @@ class Partition:
     gone: bool = False
     topic_id: UUID | None = None
     remade_as: UUID | None = None
+    topic_before: UUID | None = None
     told: bool = True
     start_offset: int | None = None
     initial_end: int | None = None
@@ -130,6 +132,11 @@ class Partition:
         if not self.selected or self.blocked is not None or self.rewinding or not self.told:
             return False
         return all(p.done for p in self.pending if p.upload is None or p.topic_id != self.topic_id)
+
+    @property
+    def names_another(self) -> bool:
+        """The position names uploads with records of another topic than its own."""
+        return any(p.topic_id != self.topic_id for p in self.pending)
 
     @property
     def superseded(self) -> bool:

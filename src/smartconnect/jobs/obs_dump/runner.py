@@ -324,7 +324,8 @@ class MovingUnit:
         if named:
             self._publisher.publish(partition)
         self._deadlines.add(self._inc.clock.monotonic(), partition)
-        if not partition.told:
+        if not partition.told and not partition.names_another:
+            partition.topic_before = None
             self._inc.crew.spawn(self._tell(partition), f"tell of {partition.tp}")
         self._ready_to_fetch(partition)
 
