@@ -80,9 +80,10 @@ class Story:
         for future in self.admin.delete_records([TopicPartition(self.topic, partition, before)]).values():
             await asyncio.to_thread(future.result, 30)
 
-    async def commit(self, unit: DumpUnit, offset: int) -> None:
-        """Both positions, as somebody other than the unit."""
-        positions = [TopicPartition(self.topic, partition, offset) for partition in (0, 1)]
+    async def commit(self, unit: DumpUnit, offset: int, partitions: Sequence[int] = (0, 1), metadata: str = "") -> None:
+        """Both positions, or some, as somebody other than the unit."""
+        more = {"metadata": metadata} if metadata else {}  # an empty one is not sent as such
+        positions = [TopicPartition(self.topic, partition, offset, **more) for partition in partitions]
         for future in self.admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(unit.group, positions)]).values():
             await asyncio.to_thread(future.result, 30)
 

@@ -11,6 +11,7 @@ import pytest
 
 from smartconnect.domain.obs_dump_spec import ObsDumpOptions
 from smartconnect.domain.progress import Level
+from smartconnect.jobs.obs_dump import keeping
 from smartconnect.sandbox.kafka import KafkaCluster
 from smartconnect.sandbox.s3 import S3Server
 from tests.integration.obs_dump.story import CONTINUE, STOP, Story
@@ -186,6 +187,25 @@ async def test_positions_that_are_gone_block_until_a_restart(story: Story) -> No
         await caught_up(runner, 200)
     assert await _records(story) == {0: 200, 1: 200}
     await story.is_tidy()
+
+
+async def test_a_position_written_by_somebody_else_is_never_kept_alive_as_if_it_were_ours(
+    story: Story, proxied_kafka: KafkaProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = story.unit(reads=proxied_kafka.bootstrap_servers)
+    await story.dumped(unit, 100)
+    await story.commit(unit, 40, [0], metadata="a tool")
+    monkeypatch.setattr(keeping, "LONGEST_S", 1.0)
+    async with unit.running() as runner:
+        await blocked(runner, story.topic, "foreign_position")
+        commits = proxied_kafka.requests[ApiKey.TXN_OFFSET_COMMIT]
+        await eventually(
+            lambda: proxied_kafka.requests[ApiKey.TXN_OFFSET_COMMIT] >= commits + 3, 60, what="the other partition is kept alive"
+        )
+    async with unit.running() as runner:
+        await blocked(runner, story.topic, "foreign_position")
+    assert await story.committed(unit) == {0: 40, 1: 100}
+    await story.holds(story.writer.expected)
 
 
 def _ends_at_80(_: Request, answer: bytes) -> bytes:

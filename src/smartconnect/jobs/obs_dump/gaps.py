@@ -125,7 +125,7 @@ class Gaps:
         self._jump(partition, offset)
         partition.position, partition.start_offset, partition.initial_end = None, offset, offset
         partition.ends, partition.held_back = EndsSeen(), 0
-        partition.gone, partition.blocked, partition.expected = False, None, None
+        partition.gone, partition.foreign, partition.blocked, partition.expected = False, False, None, None
         self._committer.want(partition)
 
     def _jump(self, partition: Partition, offset: int) -> None:

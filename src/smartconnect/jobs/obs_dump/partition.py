@@ -79,11 +79,11 @@ class Partition:
 
     `next_start` begins the range of the next object, so that ranges touch although offsets have holes; `position_start` is what that was
     when the position was committed. `replacements` are prepared uploads that redeliver lost ones. `ends`: where the source ended, and
-    since when that is not durable. `expected`: what the position was, where it is not that any more and has to be set by hand. `recommit`:
-    commit even what has not changed. `gone`: its topic does not exist any more. `topic_id`: of the topic that the position is of;
-    `remade_as`: of another one that has its name now, until the start in that one is committed; it is fetched when the registry has been
-    `told`, which waits until the position names nothing of `topic_before` any more: the next owner would look for that in the new one.
-    `blocked` stops this partition alone."""
+    since when that is not durable. `expected`: what the position was, where it is not that any more and has to be set by hand. `foreign`:
+    it was written by somebody else, and stays as it is. `recommit`: commit even what has not changed. `gone`: its topic does not exist any
+    more. `topic_id`: of the topic that the position is of; `remade_as`: of another one that has its name now, until the start in that one
+    is committed; it is fetched when the registry has been `told`, which waits until the position names nothing of `topic_before` any more:
+    the next owner would look for that in the new one. `blocked` stops this partition alone."""
 
     tp: TopicPartition
     read: int
@@ -113,6 +113,7 @@ class Partition:
     rewinding: bool = False
     recommit: bool = False
     publishing: bool = False
+    foreign: bool = False
     crc_failures: int = 0
     gaps: int = 0
     records: int = 0
@@ -159,7 +160,6 @@ class Partition:
             dropped.append(self.open)
             self.open = None
         if self.position is not None:
-            self.read, self.next_start = self.position, self.position_start
-        self.leader_epoch = self.position_epoch
+            self.read, self.next_start, self.leader_epoch = self.position, self.position_start, self.position_epoch
         self.moved_since = None
         return dropped

@@ -163,6 +163,7 @@ class Roster:
         return None if other else last
 
     def _block_foreign(self, partition: Partition, what: str) -> None:
+        partition.foreign = True
         self.block(
             partition,
             f"offset of {partition.tp} in group {self._inc.group} {what}; set it with smart-connect positions, or restart",
