@@ -14,7 +14,7 @@ from smartconnect.jobs.obs_dump.assembler import CutCause
 from smartconnect.jobs.obs_dump.committer import Committer
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.partition import Partition
-from smartconnect.jobs.obs_dump.roster import Changes, Roster
+from smartconnect.jobs.obs_dump.roster import TOPIC_DELETED, Changes, Roster
 from smartconnect.jobs.obs_dump.sealing import Sealer
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher
@@ -49,7 +49,9 @@ class Gaps:
                 if not await self._went_or_came_again(partition):
                     self._fetch_again(partition)
             case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
-                self._changed(Changes([], [], [partition]))
+                if not partition.gone:
+                    partition.gone = True
+                    self._changed(Changes([], [], [partition]))
             case KafkaCode.TOPIC_AUTHORIZATION_FAILED:
                 self._block(partition, f"Kafka refuses to read {partition.tp}: grant READ on the topic", "permission_missing")
             case code:
@@ -65,15 +67,18 @@ class Gaps:
             self._fetch_again(partition)
 
     def topic_gone(self, partition: Partition) -> None:
-        """The topic was deleted: what was not yet committed is not delivered. Old news where another one has been seen since."""
-        if partition.superseded or (not partition.selected and not partition.fetching):
+        """The topic was deleted: what was not yet committed is not delivered. Old news where it, or another one, has been seen since."""
+        if partition.superseded:
             return
-        partition.selected, partition.gone = False, True
+        if not partition.gone:
+            self._fetch_again(partition)
+            return
+        partition.selected = False
         self._stop(partition)
         self._sealer.rewind(partition)
-        self._note(
-            partition, "topic_deleted", f"the topic of {partition.tp} was deleted; what was not yet committed is not delivered"
-        )
+        why = f"the topic of {partition.tp} was deleted; what was not yet committed is not delivered"
+        if partition.blocked is not None or not self._stops_at_gap(partition, why, TOPIC_DELETED):
+            self._note(partition, TOPIC_DELETED, why)
 
     async def topic_recreated(self, partition: Partition) -> None:
         """Same name, another topic: earliest of the new one."""
@@ -109,7 +114,7 @@ class Gaps:
         """Whether its topic is gone or another one by now; then, as all else that this look brings, that is seen to at once."""
         changes = await self._roster.look(max_age_s=0)
         self._changed(changes)
-        return partition.superseded or partition in changes.recreated or partition in changes.gone
+        return partition.superseded or partition in changes.recreated or partition.gone
 
     def _fetch_again(self, partition: Partition) -> None:
         if partition.fetching:
@@ -134,10 +139,10 @@ class Gaps:
         if partition.fetching:
             self._fetcher.seek(partition.tp, offset)
 
-    def _stops_at_gap(self, partition: Partition, why: str) -> bool:
+    def _stops_at_gap(self, partition: Partition, why: str, code: str = "gap") -> bool:
         if self._inc.spec.options.on_gap is OnGap.CONTINUE:
             return False
-        self._block(partition, f"{why}; on_gap = stop: restart the task to go on", "gap")
+        self._block(partition, f"{why}; on_gap = stop: restart the task to go on", code)
         partition.gaps += 1
         return True
 

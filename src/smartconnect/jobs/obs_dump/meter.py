@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STARTING, INITIAL_COPY, DUMPING = "starting", "initial_copy", "dumping"
 _REST_S: Final = 10.0
 """Thousands of quiet partitions are looked at so often."""
-_POSITION: Final[Callable[[Partition], int | None]] = attrgetter("position")
+_REACHED: Final[Callable[[Partition], int | None]] = attrgetter("reached")
 
 
 class Meter:
@@ -115,7 +115,7 @@ class Meter:
             counters.update(inc.counters)
         partitions = list(self._roster.partitions.values()) if self._roster is not None else []
         now, started, copying = self._clock.now_ms(), self._phase != STARTING, self._phase == INITIAL_COPY
-        found = standing(partitions, _POSITION, now)
+        found = standing(partitions, _REACHED, now)
         troubled = inc.calls.reason() if inc is not None else None
         return Progress(
             phase=self._phase,
@@ -164,9 +164,9 @@ def _row(spec: ObsDumpSpec, now_ms: int, partition: Partition) -> PartitionProgr
         target=where,
         state=_state(partition),
         start_offset=partition.start_offset,
-        position=partition.position,
+        position=partition.reached,
         end_offset=partition.ends.end,
-        lag_records=partition.ends.lag(partition.position),
+        lag_records=partition.ends.lag(partition.reached),
         lag_ms=partition.ends.lag_ms(partition.position, now_ms),
         held_by_open_transaction=partition.held_back or None,
         gaps=partition.gaps,

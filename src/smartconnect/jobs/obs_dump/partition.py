@@ -123,6 +123,11 @@ class Partition:
     blocked: Reason | None = None
 
     @property
+    def reached(self) -> int | None:
+        """The position, as it is told of."""
+        return None if self.gone else self.position
+
+    @property
     def may_seal(self) -> bool:
         """A promise has room for one more entry (obs-dump.md §3: at most four; split, never spill)."""
         return len(self.pending) + len(self.sealed) < self.entry_limit

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from smartconnect.domain.errors import PartitionBlocked
+from smartconnect.domain.policies import OnGap
 from smartconnect.domain.progress import Level
 from smartconnect.domain.task import Reason
 from smartconnect.engine.unit import ReportedPosition
 from smartconnect.jobs.obs_dump.entries import NOTHING
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
+from smartconnect.jobs.obs_dump.topic_watch import selected_by
 from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_COMMITTED, list_offsets
 from smartconnect.kafka.types import TopicPartition
+
+TOPIC_DELETED: Final = "topic_deleted"
 
 
 class Known(NamedTuple):
@@ -58,7 +62,7 @@ class Roster:
 
     async def _look(self, max_age_s: float) -> Changes:
         selected = await self._inc.selected(max_age_s)
-        changes = Changes([], [], [])
+        changes = Changes([], [], [] if self._looked else self._missing(selected))
         taken_up = []
         for tp, topic_id in selected.items():
             partition = self.partitions.get(tp)
@@ -69,9 +73,10 @@ class Roster:
                 partition.remade_as, partition.selected = topic_id, True
                 changes.recreated.append(partition)
             elif not partition.selected:
+                if partition.gone and topic_id is not None and partition.topic_id == topic_id and not self._is_back(partition):
+                    continue
                 partition.selected = True
                 taken_up.append(partition)
-                partition.gone = partition.gone and (topic_id is None or partition.topic_id != topic_id)
                 (changes.recreated if partition.gone else changes.added).append(partition)
             partition.topic_id = partition.topic_id or topic_id
         await self._block_those_set_back(taken_up)
@@ -80,9 +85,39 @@ class Roster:
         for tp, partition in self.partitions.items():
             if partition.selected and tp not in selected:
                 partition.selected = False
-                changes.gone.append(partition)
+                if not partition.gone:
+                    partition.gone = True
+                    changes.gone.append(partition)
         self._looked = True
         return changes
+
+    def _missing(self, selected: Mapping[TopicPartition, UUID | None]) -> list[Partition]:
+        """Partitions of topics that were deleted while nobody looked, or before: they stay in sight, so that a topic of that name is known
+        to be another one. To be told of: those whose position an owner still reported, and all where that stops them."""
+        found = []
+        stops = self._inc.spec.options.on_gap is OnGap.STOP
+        selects = selected_by(self._inc.spec).selects
+        for (topic, number), last in self._known.reported.items():
+            tp = TopicPartition(topic, number)
+            if tp in selected or not last.topic_id or not selects(topic) or not self._inc.is_ours(tp):
+                continue
+            news = stops or last.offset is not None
+            stand_in = Partition(tp, read=0, next_start=0, selected=False, gaps=0 if news else last.gaps)
+            partition = self.partitions.setdefault(tp, stand_in)
+            partition.topic_id, partition.gone = UUID(last.topic_id), True
+            if news:
+                found.append(partition)
+        return found
+
+    def _is_back(self, partition: Partition) -> bool:
+        """The same topic is there again: brokers did not know it for a moment. False: it has no position, and is to be begun with."""
+        if partition.position is None:
+            del self.partitions[partition.tp]
+            return False
+        partition.gone = False
+        if partition.blocked is not None and partition.blocked.code == TOPIC_DELETED:
+            partition.blocked = None
+        return True
 
     async def earliest(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Log starts; partitions without a leader or rights are left out: a later look finds them again."""

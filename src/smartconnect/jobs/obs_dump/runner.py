@@ -277,9 +277,11 @@ class MovingUnit:
     # -- partitions come and go --------------------------------------------------------------------------------------------
 
     async def _take_up(self, changes: Changes) -> None:
+        for partition in changes.gone:
+            self._gaps.topic_gone(partition)
         await self._meter.see_ends(changes.added)
         for partition in changes.added:
-            if partition.position is None and partition.blocked is None:
+            if partition.blocked is None:
                 self._committer.want(partition)
         for partition in changes.recreated:
             await self._gaps.topic_recreated(partition)
@@ -298,8 +300,6 @@ class MovingUnit:
             changes = self._changes.popleft()
             if any(changes):
                 self._meter.stir()
-            for partition in changes.gone:
-                self._gaps.topic_gone(partition)
             await self._take_up(changes)
             for partition in changes.added:
                 self._ready_to_fetch(partition)
@@ -338,8 +338,9 @@ class MovingUnit:
             self._ready_to_fetch(partition)
 
     def _topic_gone(self, partition: Partition) -> None:
-        partition.gone = True  # for the committer, at once; the rest is the loop's
-        self._changes.append(Changes([], [], [partition]))
+        if not partition.gone:
+            partition.gone = True  # for the committer, at once; the rest is the loop's
+            self._changes.append(Changes([], [], [partition]))
 
     def _too_large(self, partition: Partition) -> None:
         self._pause(partition)
