@@ -1,4 +1,4 @@
-"""A topic that is deleted is told of once, or blocks until a restart (obs-dump.md §4 F5)."""
+"""A topic that is deleted is told of once, or blocks until a restart; what was promised of it appears (obs-dump.md §4 F5)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from tests.support.ids import RecordId
 from tests.support.kafka_api import ApiKey
 from tests.support.kafka_proxy import KafkaProxy
 from tests.support.records import RecordWriter, WriterOptions
+from tests.support.s3_answers import SLOW_DOWN
+from tests.support.s3_operations import Operation
+from tests.support.s3_proxy import S3Proxy
 from tests.support.services import Names
 from tests.support.topics import create_topic, delete_topics
 from tests.support.waiting import eventually
@@ -114,4 +117,21 @@ async def test_a_topic_that_brokers_did_not_know_for_a_moment_stops_nothing_for_
         await story.holds(story.writer.expected)
         await caught_up(runner, 300)
         assert [row_of(runner, story.topic, number).reason for number in (0, 1)] == [None, None]
+    await story.is_tidy()
+
+
+@POLICIES
+async def test_an_object_that_waits_to_appear_when_its_topic_goes_appears_before_the_dump_rests(
+    options: ObsDumpOptions, story: Story, proxied_s3: S3Proxy
+) -> None:
+    """Kafka forgets the position that names it: no next owner would hear of it."""
+    unit = story.unit(options, writes=proxied_s3.endpoint)
+    slow = proxied_s3.refuse(Operation.COMPLETE_MULTIPART_UPLOAD, SLOW_DOWN, count=None)
+    await story.writer.write(100)
+    async with unit.running():
+        await slow.hit(2)
+        await delete_topics(story.servers, [story.topic])
+        await told(unit)
+        slow.left = 2
+    await story.holds(story.writer.expected)
     await story.is_tidy()

@@ -151,10 +151,15 @@ class Partition:
         return self.remade_as is not None and self.position is not None
 
     @property
+    def forgotten(self) -> bool:
+        """Kafka has forgotten the position with its topic: nothing of it is committed, no next owner hears of what is pending."""
+        return self.gone or self.superseded
+
+    @property
     def settled(self) -> bool:
         """Nothing is on its way: no open or sealed object, nothing pending, and the position is where we have read."""
-        if self.gone or self.superseded:
-            return True
+        if self.forgotten:
+            return all(pending.done for pending in self.pending)
         return self.open is None and not self.sealed and not self.pending and not self.in_transaction and self.position == self.read
 
     def forget_uncommitted(self) -> list[OpenObject | SealedObject]:

@@ -362,7 +362,7 @@ class MovingUnit:
         now = self._inc.clock.monotonic()
         for partition, at in list(self._rewinds.items()):
             committing = bool(partition.sealed) and partition.sealed[0].entry is not None
-            if partition.in_transaction or committing or now < at:
+            if partition.in_transaction or committing or (now < at and not self._draining):
                 continue
             del self._rewinds[partition]
             self._sealer.rewind(partition)
@@ -370,11 +370,10 @@ class MovingUnit:
             self._ready_to_fetch(partition)
 
     async def _drained(self) -> None:
-        """P1–P4 for everything that is open."""
+        """P1–P4 for everything that is open; of what is blocked, what nobody else would do."""
         while True:
-            busy = [
-                partition for partition in self._roster.partitions.values() if not partition.settled and partition.blocked is None
-            ]
+            self._rewind_what_must()
+            busy = [p for p in self._roster.partitions.values() if not p.settled and (p.blocked is None or p.forgotten)]
             if not busy:
                 return
             for partition in busy:
