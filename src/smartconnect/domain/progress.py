@@ -51,7 +51,7 @@ class PartitionState(enum.StrEnum):
 class PartitionProgress:
     """One topic-partition of a unit. `position`: next source offset, durable on the target. Kept for the next owner, not shown: `topic_id`,
     `initial_end` (source end seen when the run began), `expected` (the position that the target must hold at least, None: `position`),
-    `gap` (what was told of the newest gap)."""
+    `gap` (what was told of the newest gap), `marked` (what is committed for it says who wrote it)."""
 
     topic: str
     partition: int
@@ -72,6 +72,7 @@ class PartitionProgress:
     initial_end: int | None = None
     expected: int | None = None
     gap: str = ""
+    marked: bool = False
     reason: Reason | None = None
 
 

@@ -52,8 +52,9 @@ class StopSignal:
 @dataclass(frozen=True, slots=True)
 class ReportedPosition:
     """What was last reported of a partition: the position that the target must hold at least (None: it had none), the id of the topic that
-    it belonged to ("" where brokers do not tell), where its initial copy ends (None: it has none), how many gaps were counted,
-    and what was told of the newest (`gap`). `before_pause`: the task was paused since, so that somebody may have set the position back."""
+    it belonged to ("" where brokers do not tell), where its initial copy ends (None: it has none), how many gaps were counted, and what
+    was told of the newest (`gap`). `before_pause`: the task was paused since, so that somebody may have set the position. `marked`: its
+    reporter leaves a mark on what it commits."""
 
     offset: int | None
     topic_id: str = ""
@@ -61,6 +62,7 @@ class ReportedPosition:
     gaps: int = 0
     gap: str = ""
     before_pause: bool = False
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

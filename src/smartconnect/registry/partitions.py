@@ -57,7 +57,14 @@ class PackedPartitions:
             expected = row.get("expected")
             offset = row["position"] if expected is None else expected
             if offset is not None or row["gaps"]:
-                found = ReportedPosition(offset, row["topic_id"], row.get("initial_end"), row["gaps"], row.get("gap") or "")
+                found = ReportedPosition(
+                    offset,
+                    row["topic_id"],
+                    row.get("initial_end"),
+                    row["gaps"],
+                    row.get("gap") or "",
+                    marked=row.get("marked", False),
+                )
                 yield (row["topic"], row["partition"]), found
 
     def __getitem__(self, number: int) -> PartitionProgress:

@@ -191,6 +191,40 @@ async def test_positions_that_are_gone_block_until_a_restart(story: Story) -> No
     await story.is_tidy()
 
 
+async def test_a_position_that_a_tool_sets_forward_blocks_unless_the_dump_was_paused(story: Story) -> None:
+    unit = story.unit()
+    await story.dumped(unit, 100)
+    await story.writer.write(100)
+    await story.commit(unit, 150, [0])
+    for _ in range(2):
+        async with unit.running() as runner:
+            message = await blocked(runner, story.topic, "foreign_position")
+            assert "set forward to 150, from 100 or more" in message and "restart" in message
+            await story.holds(story.writer.expected, lost=[RecordId("old", 0, sequence) for sequence in range(100, 200)])
+
+    unit.ledger.reported = {tp: replace(last, before_pause=True) for tp, last in unit.ledger.reported.items()}
+    for _ in range(2):
+        async with unit.running() as runner:
+            await story.holds(story.writer.expected, lost=REMOVED)
+            await caught_up(runner, 400)
+            assert row_of(runner, story.topic).reason is None
+    await story.is_tidy()
+
+
+async def test_positions_of_a_version_that_left_no_mark_are_ours(story: Story) -> None:
+    unit = story.unit()
+    await story.dumped(unit, 100)
+    await story.writer.write(100)
+    unit.ledger.reported = {tp: replace(last, marked=False) for tp, last in unit.ledger.reported.items()}
+    await story.commit(unit, 150)  # committed behind its last report
+    lost = [RecordId("old", number, sequence) for number in (0, 1) for sequence in range(100, 150)]
+    async with unit.running() as runner:
+        await caught_up(runner, 400)
+    async with unit.running():
+        await story.holds(story.writer.expected, lost=lost)
+    assert unit.ledger.codes == []
+
+
 async def test_a_position_written_by_somebody_else_is_never_kept_alive_as_if_it_were_ours(
     story: Story, proxied_kafka: KafkaProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

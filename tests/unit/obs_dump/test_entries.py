@@ -24,9 +24,9 @@ def test_a_promise_is_read_back_as_it_was_written(promise: Promise) -> None:
     assert decode(text) == promise
 
 
-def test_nothing_pending_is_an_empty_string() -> None:
-    assert encode(NOTHING) == ""
-    assert decode("") == NOTHING
+def test_nothing_pending_is_told_from_what_a_tool_writes() -> None:
+    assert encode(NOTHING) == '{"v":1}'
+    assert decode("") == decode('{"v":1}') == NOTHING
 
 
 @given(st.text(max_size=200))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from smartconnect.domain.progress import Level
 from smartconnect.jobs.obs_dump.committer import Committer
 from smartconnect.jobs.obs_dump.connections import open_store
-from smartconnect.jobs.obs_dump.entries import Entry
+from smartconnect.jobs.obs_dump.entries import NOTHING, Entry, encode
 from smartconnect.jobs.obs_dump.finisher import Finished, Finisher
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition, group_name
 from smartconnect.jobs.obs_dump.steps import Step
@@ -26,7 +26,7 @@ async def close_earlier_runs(inc: Incarnation, committer: Committer) -> None:
         named = {tp: position for tp, position in positions.items() if position.promise is not None and position.promise.entries}
         give_up(inc, run, await finish_entries(inc, run, named))
         if named:
-            offsets = {tp: OffsetCommit(position.offset, position.leader_epoch) for tp, position in named.items()}
+            offsets = {tp: OffsetCommit(position.offset, position.leader_epoch, encode(NOTHING)) for tp, position in named.items()}
             await committer.commit_to(group_name(inc.context.task.id, run), run, offsets)
     if runs:
         await inc.context.ledger.close_runs(runs)

@@ -1,5 +1,5 @@
-"""The metadata committed with a position: which prepared uploads it names (obs-dump.md §3). Compact ASCII JSON, empty when nothing is
-pending, self-contained: whoever reads it can finish the uploads whatever the task's configuration has become.
+"""The metadata committed with a position: which prepared uploads it names (obs-dump.md §3). Compact ASCII JSON, self-contained: whoever
+reads it can finish the uploads whatever the task's configuration has become. It is never empty: that is what tools write.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ NOTHING = Promise()
 
 
 def encode(promise: Promise) -> str:
-    """The metadata string of a promise; "" for nothing."""
-    if promise == NOTHING:
-        return ""
+    """The metadata string of a promise."""
     fields: dict[str, object] = {"v": VERSION}
     if promise.next_start is not None:
         fields["s"] = promise.next_start
@@ -54,7 +52,7 @@ def encode(promise: Promise) -> str:
 
 
 def decode(text: str) -> Promise:
-    """The inverse of `encode`. MalformedData for anything that this module has not written."""
+    """The inverse of `encode`; "" promises nothing. MalformedData for anything else that this module has not written."""
     if not text:
         return NOTHING
     if len(text) > _MAX_TEXT:

@@ -47,11 +47,12 @@ def group_name(task_id: str, run: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReadPosition:
-    """A committed position; `promise` is None if its metadata was written by somebody else."""
+    """A committed position; `promise` is None if its metadata was written by somebody else. `marked`: it says that we wrote it."""
 
     offset: int
     leader_epoch: int
     promise: Promise | None
+    marked: bool
 
 
 class Incarnation:
@@ -154,7 +155,8 @@ class Incarnation:
         positions = {}
         for tp, committed in found.committed.items():
             if self.is_ours(tp) and committed.offset >= 0:
-                positions[tp] = ReadPosition(committed.offset, committed.leader_epoch, _decoded(committed.metadata))
+                promise = _decoded(committed.metadata)
+                positions[tp] = ReadPosition(committed.offset, committed.leader_epoch, promise, marked=committed.metadata != "")
         for tp, position in positions.items():
             self._note_position(run, tp, position)
         return positions

@@ -173,6 +173,7 @@ def _row(spec: ObsDumpSpec, now_ms: int, partition: Partition) -> PartitionProgr
         topic_id=str(partition.topic_before or partition.topic_id or ""),
         initial_end=partition.initial_end,
         expected=partition.expected,
+        marked=True,
         reason=partition.blocked,
     )
 

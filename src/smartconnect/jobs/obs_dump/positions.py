@@ -13,7 +13,7 @@ from smartconnect.engine.unit import UnitContext
 from smartconnect.jobs.log_bounds import bounds, wanted_offset
 from smartconnect.jobs.obs_dump.committer import Committer, CommitterEvents
 from smartconnect.jobs.obs_dump.earlier_runs import finish_entries, give_up
-from smartconnect.jobs.obs_dump.entries import NOTHING, Promise, decode
+from smartconnect.jobs.obs_dump.entries import NOTHING, Promise, decode, encode
 from smartconnect.jobs.obs_dump.environment import WorkerResources
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, group_name
 from smartconnect.jobs.obs_dump.topic_watch import selected_by
@@ -57,7 +57,7 @@ async def move(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResourc
             give_up(inc, context.task.run, await finish_entries(inc, context.task.run, {tp: old}))
         events = CommitterEvents(lambda partition, named: None, lambda partition: None, lambda partition: None)
         committer = Committer(inc.txn, inc.group, events, inc.steps, inc.clock, 0.0)
-        await committer.commit_to(inc.group, context.task.run, {tp: OffsetCommit(target)})
+        await committer.commit_to(inc.group, context.task.run, {tp: OffsetCommit(target, metadata=encode(NOTHING))})
         return PositionMoved(None if old is None else old.offset, target, log_end, str(topic_id or ""))
 
 

@@ -1,8 +1,8 @@
 """The partitions of a unit: which there are, where each starts, which topics came, went or were made again (obs-dump.md §3, §7, §4 F3, F5).
 
 A partition starts at its committed position, else at the start that planning stored for it, else at the earliest record: topics that appear
-later lose nothing. A partition whose position the registry knows and the group has not, or has set back although nobody paused the task, is
-*blocked*: going on would dump twice.
+later lose nothing. A partition whose position the registry knows and the group has not, or that somebody else has set although nobody
+paused the task, is *blocked*: going on would dump twice, or leave records out.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Roster:
                 taken_up.append(partition)
                 (changes.recreated if partition.gone else changes.added).append(partition)
             partition.topic_id = partition.topic_id or topic_id
-        await self._block_those_set_back(taken_up)
+        await self._block_those_set_by_others(taken_up)
         for partition in await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}):
             (changes.added if partition.remade_as is None else changes.recreated).append(partition)
         for tp, partition in self.partitions.items():
@@ -169,16 +169,25 @@ class Roster:
             code="position_gone",
         )
 
-    async def _block_those_set_back(self, taken_up: Iterable[Partition]) -> None:
+    async def _block_those_set_by_others(self, taken_up: Iterable[Partition]) -> None:
         """A reset by hand is obeyed while the task is paused. While it runs we go on from where we are, and so does our next owner: what
-        lies below the last report was committed by somebody else, or the log itself was cut there (F4)."""
+        lies below the last report was committed by somebody else, or the log itself was cut there (F4); what lies above it without our
+        mark was, too. A position without one that counts gets it with the next commit."""
         back = {}
         for partition in taken_up:
-            last = self._reported(partition)
-            if last is None or last.offset is None or last.before_pause or partition.blocked is not None:
+            position = partition.position
+            if position is None or partition.blocked is not None:
                 continue
-            if partition.position is not None and partition.position < last.offset:
+            read = self._known.positions.get(partition.tp)
+            partition.recommit = read is not None and read.offset == position and not read.marked
+            last = self._reported(partition)
+            if last is None or last.offset is None or last.before_pause:
+                continue
+            if position < last.offset:
                 back[partition] = last.offset
+            elif position > last.offset and last.marked and partition.recommit:
+                partition.expected = last.offset
+                self._block_foreign(partition, f"was set forward to {position}, from {last.offset} or more, by somebody else")
         ends = await list_offsets(self._inc.cluster, dict.fromkeys((p.tp for p in back), LATEST), READ_COMMITTED) if back else {}
         for partition, offset in back.items():
             end = ends[partition.tp]

@@ -67,9 +67,11 @@ async def _finish_later_runs(inc: Incarnation) -> None:
 
 
 def _kept(position: ReadPosition, lost: tuple[Entry, ...]) -> OffsetCommit:
-    """The same position; what became visible is pending no more, what was lost waits for the task to move again."""
+    """The same position; what became visible is pending no more, what was lost waits for the task to move again. What somebody else may
+    have written does not become ours by that."""
     assert position.promise is not None
-    return OffsetCommit(position.offset, position.leader_epoch, encode(Promise(lost, position.promise.next_start)))
+    metadata = encode(Promise(lost, position.promise.next_start)) if position.marked else ""
+    return OffsetCommit(position.offset, position.leader_epoch, metadata)
 
 
 def _committer(inc: Incarnation) -> Committer:
