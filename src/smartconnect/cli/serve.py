@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     def serve(
         config: ConfigOption = DEFAULT_FILE, log_format: LogFormatOption = LogFormat.AUTO, log_level: LogLevelOption = LogLevel.INFO
     ) -> None:
-        """Run the whole service on this machine: API, console and workers."""
+        """Run the whole service on this machine: the API and the workers."""
         become_parent(config, launch.API, log_format, log_level)
 
     @app.command("worker")

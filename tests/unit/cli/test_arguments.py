@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
+import click
 import pytest
+import typer
 
 from smartconnect.cli import words
 from smartconnect.cli.main import build
@@ -74,3 +77,18 @@ def test_every_promised_command_is_there() -> None:
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     promised = {"serve", "worker", "sandbox", "demo", "tasks", "positions", "verify", "doctor", "keys", "version"}
     assert promised <= names
+
+
+def test_no_help_loses_words_in_brackets() -> None:
+    """rich takes [word] for markup and shows nothing."""
+    helps = list(_helps(typer.main.get_command(build())))
+    assert len(helps) > 50
+    assert [text for text in helps if "[" in text] == []
+
+
+def _helps(command: click.Command) -> Iterator[str]:
+    yield command.help or ""
+    for parameter in command.params:
+        yield getattr(parameter, "help", None) or ""
+    for child in getattr(command, "commands", {}).values():
+        yield from _helps(child)

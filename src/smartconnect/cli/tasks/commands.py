@@ -14,7 +14,9 @@ import typer
 from smartconnect.cli.options import DEFAULT_FILE, ConfigOption, JsonOption
 from smartconnect.domain.errors import SmartConnectError
 
-EndpointOption = Annotated[str, typer.Option("--endpoint", help="The API; else SMARTCONNECT_ENDPOINT, else [api] of the file.")]
+EndpointOption = Annotated[
+    str, typer.Option("--endpoint", help="The API; else SMARTCONNECT_ENDPOINT, else api.listen of the file.")
+]
 InstanceOption = Annotated[str, typer.Option("--instance", help="Id or name of the instance; default: all of the file.")]
 ProjectOption = Annotated[str, typer.Option("--project", help="Project id of --instance, where there is no settings file.")]
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="Id or name.")]
@@ -37,7 +39,7 @@ def register(app: typer.Typer) -> None:
     for action, told in (
         ("pause", "drains and then shows PAUSED"),
         ("resume", "goes on from its stored positions"),
-        ("restart", "begins a new run"),
+        ("restart", "begins a new run: progress is reset, and with consumer_strategy earliest everything is delivered again"),
         ("delete", "is gone; what it had prepared is finished in the background"),
     ):
         _add_action(tasks, action, told)
@@ -53,7 +55,7 @@ def _add_create(tasks: typer.Typer) -> None:
         instance: InstanceOption = "",
         as_json: JsonOption = False,
     ) -> None:
-        """Create a task."""
+        """Create a task; what FILE may hold stands at /docs of the service."""
         from smartconnect.cli.client import ApiClient, instance_path
         from smartconnect.cli.tasks.target import Wish, target_of
 
