@@ -8,9 +8,8 @@ from pathlib import Path
 
 import typer
 
-from smartconnect.app import open_registry
 from smartconnect.cli.options import DEFAULT_FILE, ConfigOption, JsonOption
-from smartconnect.settings_load import load
+from smartconnect.cli.stored_task import opened
 
 
 def register(app: typer.Typer) -> None:
@@ -26,12 +25,9 @@ def register(app: typer.Typer) -> None:
     def rotate(config: ConfigOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
         """Make a new key (or take the first of the environment) and seal every secret again. The service may run meanwhile."""
         sealed = asyncio.run(_rotate(config))
-        print(json.dumps({"resealed": sealed}) if as_json else f"{sealed} secrets were sealed again with the new key")
+        print(json.dumps({"resealed": sealed}) if as_json else f"secrets sealed again with the new key: {sealed}")
 
 
 async def _rotate(config: Path) -> int:
-    registry = await open_registry(load(config))
-    try:
+    async with opened(config) as (_, registry):
         return await registry.rotate_keys()
-    finally:
-        await registry.close()

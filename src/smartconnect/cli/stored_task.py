@@ -1,5 +1,5 @@
-"""What commands that work on the settings file and its registry (`verify`, `positions`) begin with: the registry, and the task that the
-user means.
+"""What commands that work on the settings file and its registry (`verify`, `positions`, `keys`) begin with: the registry, and the task
+that the user means.
 """
 
 from __future__ import annotations

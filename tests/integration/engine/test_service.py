@@ -15,6 +15,7 @@ import pytest
 
 from smartconnect.domain.task import Status
 from smartconnect.engine import launch
+from smartconnect.registry import Registry
 from smartconnect.sandbox.ports import free_port
 from tests.integration.engine.conftest import StartService
 from tests.support.toy_service import ToyService, ToyTask, alive, proportional_mib, resident_mib
@@ -136,8 +137,9 @@ def test_taken_address_is_found_before_anything_starts(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_keys_are_rotated(tmp_path: Path) -> None:
+async def test_keys_are_rotated(tmp_path: Path) -> None:
     (tmp_path / "smart-connect.toml").write_text('[api]\nauth = "none"\n')
+    await _make_registry(tmp_path)
     done = _cli(tmp_path, "keys", "rotate", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"resealed": 0})
     assert len((tmp_path / "smart-connect.key").read_text().splitlines()) == 2
@@ -172,7 +174,7 @@ async def test_serve_starts_although_a_frozen_process_of_an_earlier_service_hold
     port = free_port()
     (tmp_path / "smart-connect.toml").write_text(f'[api]\nauth = "none"\nlisten = "127.0.0.1:{port}"\n[workers]\ncount = 1\n')
     if registry == "in use":
-        assert _cli(tmp_path, "keys", "rotate").returncode == 0
+        await _make_registry(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(Path("src").resolve())}
     frozen = subprocess.Popen([sys.executable, "-c", _HOLDER], cwd=tmp_path, stdout=subprocess.PIPE)
     assert frozen.stdout is not None
@@ -206,6 +208,11 @@ connection.execute("BEGIN IMMEDIATE")
 print("holding", flush=True)
 signal.pause()
 """
+
+
+async def _make_registry(folder: Path) -> None:
+    registry = await Registry.open(f"sqlite:///{folder}/smart-connect.db", folder / "smart-connect.key")
+    await registry.close()
 
 
 async def _ready(port: int) -> bool:

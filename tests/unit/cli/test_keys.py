@@ -1,0 +1,20 @@
+"""`keys` works on the registry of a service and makes none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from smartconnect.cli.main import build
+from smartconnect.domain.errors import SettingsInvalid
+
+
+def test_rotating_keys_where_there_is_no_registry_makes_none(tmp_path: Path) -> None:
+    config = tmp_path / "smart-connect.toml"
+    config.write_text(
+        f'[api]\nauth = "none"\n[registry]\nurl = "sqlite:///{tmp_path}/absent.db"\nkey_file = "{tmp_path}/absent.key"\n'
+    )
+    ended = CliRunner().invoke(build(), ["keys", "rotate", "--config", str(config)])
+    assert isinstance(ended.exception, SettingsInvalid)
+    assert [file.name for file in tmp_path.iterdir()] == ["smart-connect.toml"]
