@@ -55,14 +55,10 @@ def topics(progress: Mapping[str, Any]) -> Table | None:
     ordered = sorted(found.items(), key=lambda item: (item[1].lag is not None, -(item[1].lag or 0), item[0]))
     for (direction, topic, target), sums in ordered[:_MOST_TOPICS]:
         name = escape(topic) if topic == target else f"{escape(topic)} → {escape(target)}"
-        table.add_row(f"  {direction}", name, _partitions(sums.partitions), _lag(sums), _held(sums))
+        table.add_row(f"  {direction}", name, words.counted(sums.partitions, "partition"), _lag(sums), _held(sums))
     if len(ordered) > _MOST_TOPICS:
         table.add_row("", f"… and {len(ordered) - _MOST_TOPICS} more")
     return table
-
-
-def _partitions(count: int) -> str:
-    return "1 partition" if count == 1 else f"{words.number(count)} partitions"
 
 
 def _lag(sums: _Topic) -> str:

@@ -21,7 +21,7 @@ from smartconnect.cli.stored_task import job_of, opened, stored_task
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.errors import SmartConnectError
 from smartconnect.domain.task import Kind
-from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult, VerifySubject
+from smartconnect.domain.verification import Finding, FindingKind, VerifyRequest, VerifyResult, VerifySubject
 
 if TYPE_CHECKING:
     from smartconnect.domain.task import Task
@@ -65,10 +65,14 @@ def register(app: typer.Typer) -> None:
         request = VerifyRequest(topic or None, since_ms(since, clock.now_ms()), deep, last)
         result = asyncio.run(_verify(config, (task, instance), request, clock, as_json=as_json))
         if not result.good:
-            found = ", ".join(f"{count} {kind.value}" for kind, count in sorted(result.findings.items()))
-            raise NotVerified(
-                f"{task} is not as it should be: {found}" if result.wrong else f"not all of {task} can be told: {found}"
-            )
+            raise NotVerified(what_is_amiss(task, result))
+
+
+def what_is_amiss(task: str, result: VerifyResult) -> str:
+    """Of a result that is not good, in one sentence. What is equal is no part of it."""
+    amiss = {kind: count for kind, count in result.findings.items() if kind is not FindingKind.EQUAL}
+    found = ", ".join(f"{count} {kind.value}" for kind, count in sorted(amiss.items()))
+    return f"{task} is not as it should be: {found}" if result.wrong else f"not all of {task} can be told: {found}"
 
 
 def since_ms(text: str, now_ms: int) -> int | None:
@@ -132,12 +136,10 @@ def _told(task: Task, result: VerifyResult, *, deep: bool) -> str:
 
 def _copies(result: VerifyResult) -> str:
     kinds = Counter({kind.value: count for kind, count in result.findings.items()})
-    verdict = (
-        f"{words.number(result.wrong)} findings" if result.wrong else "all is equal" if result.good else "what is left is equal"
-    )
+    verdict = words.counted(result.wrong, "finding") if result.wrong else "all is equal" if result.good else "what is left is equal"
     expired = f"; of {words.number(kinds['expired'])} a part has expired" if kinds["expired"] else ""
-    looked = f"{words.number(result.records)} records are equal, {words.size(result.nbytes)} read from the source"
-    return f"{verdict} ({looked}, {words.number(result.partitions)} partitions{expired})"
+    looked = f"{words.counted(result.records, 'record')} found equal, {words.size(result.nbytes)} read from the source"
+    return f"{verdict} ({looked}, {words.counted(result.partitions, 'partition')}{expired})"
 
 
 def _objects(result: VerifyResult, *, deep: bool) -> str:
@@ -145,8 +147,8 @@ def _objects(result: VerifyResult, *, deep: bool) -> str:
     others = f"; {words.number(result.others)} objects of other tasks beside them" if result.others else ""
     expired = sum(count for kind, count in result.findings.items() if kind.value == "expired")
     cannot = f"; of {words.number(expired)} Kafka no longer has all records" if expired else ""
-    verdict = f"{words.number(result.wrong)} findings" if result.wrong else "every record is there once"
+    verdict = words.counted(result.wrong, "finding") if result.wrong else "every record is there once"
     return (
-        f"{verdict} ({words.number(result.objects)} objects, {words.size(result.nbytes)}, "
-        f"{words.number(result.partitions)} partitions{compared}{others}{cannot})"
+        f"{verdict} ({words.counted(result.objects, 'object')}, {words.size(result.nbytes)}, "
+        f"{words.counted(result.partitions, 'partition')}{compared}{others}{cannot})"
     )

@@ -19,6 +19,11 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """1 → "1 object", 1234 → "1,234 objects"."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def size(value: float | None) -> str:
     """Bytes as people say them: "12.6 MB"."""
     if value is None:

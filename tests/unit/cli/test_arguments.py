@@ -12,8 +12,9 @@ import typer
 from smartconnect.cli import words
 from smartconnect.cli.main import build
 from smartconnect.cli.positions import Action, PositionsImpossible, read_change
-from smartconnect.cli.verify import NotVerified, since_ms
+from smartconnect.cli.verify import NotVerified, since_ms, what_is_amiss
 from smartconnect.domain.positions import PositionChange, PositionMoved
+from smartconnect.domain.verification import FindingKind, VerifyResult
 
 NOW = 1_767_323_045_000
 
@@ -31,6 +32,12 @@ def test_since_takes_times_ago_and_moments() -> None:
 def test_since_refuses_what_is_no_time(text: str) -> None:
     with pytest.raises(NotVerified, match="--since"):
         since_ms(text, NOW)
+
+
+def test_what_is_equal_is_not_told_among_what_is_wrong() -> None:
+    found = {FindingKind.EQUAL: 5, FindingKind.DIFFERS: 1, FindingKind.EXPIRED: 2}
+    assert what_is_amiss("orders", VerifyResult(findings=found)) == "orders is not as it should be: 1 differs, 2 expired"
+    assert what_is_amiss("orders", VerifyResult(findings={FindingKind.EXPIRED: 1})) == "not all of orders can be told: 1 expired"
 
 
 def test_positions_reads_set_and_skip() -> None:
@@ -70,6 +77,7 @@ def test_durations_are_written_as_people_say_them(ms: int | None, text: str) -> 
 def test_sizes_and_numbers_are_written_as_people_say_them() -> None:
     assert [words.size(value) for value in (None, 12, 12_600, 12_600_000, 1.5e9)] == ["–", "12 B", "12.6 kB", "12.6 MB", "1.5 GB"]
     assert words.number(1234567.8) == "1,234,568"
+    assert [words.counted(count, "object") for count in (0, 1, 2000)] == ["0 objects", "1 object", "2,000 objects"]
 
 
 def test_every_promised_command_is_there() -> None:

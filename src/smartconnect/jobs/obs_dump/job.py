@@ -123,6 +123,8 @@ class ObsDumpJob:
         ):
             async for finding in findings:
                 yield finding
+        if request.topic is not None and not result.partitions and not result.findings:
+            raise NotVerifiable(f"the task has neither a position nor an object of a topic {request.topic}")
 
     async def positions(self, task: Task, secrets: Mapping[str, Secret]) -> Sequence[PositionRow]:
         async with self._cluster(task.instance_id, "positions") as cluster:
