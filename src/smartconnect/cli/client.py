@@ -89,7 +89,7 @@ class ApiClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiUnreachable(
                 f"no answer from {self.endpoint} ({_reason(error)}); is the service running there? See --endpoint"
-            ) from error
+            ) from None
         return _parsed(self.endpoint, status, text)
 
     def _headers(self, method: str, path: str, data: bytes) -> dict[str, str]:
@@ -124,5 +124,7 @@ def _parsed(endpoint: str, status: int, text: str) -> Mapping[str, Any]:
     return answer
 
 
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
+    from smartconnect.objectstore.broken_link import reason_of  # the store's client is loaded only when there is something to tell
+
+    return reason_of(error)

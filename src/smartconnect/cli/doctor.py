@@ -178,13 +178,18 @@ def _of_endpoint(endpoint: str, ca_file: str) -> Callable[[], Awaitable[str]]:
     async def look() -> str:
         import aiohttp
 
+        from smartconnect.objectstore.broken_link import reason_of
+
         timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
         try:
             trust = ssl.create_default_context(cafile=ca_file or None)
+        except OSError as error:
+            raise DoesNotHold(f"the ca_file {ca_file} cannot be used: {error.strerror or error}") from error
+        try:
             async with aiohttp.ClientSession(timeout=timeout) as session, session.get(endpoint, ssl=trust) as answer:
                 date = answer.headers.get("Date", "")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise DoesNotHold(f"{endpoint} does not answer: {error}") from error
+            raise DoesNotHold(f"{endpoint} does not answer: {reason_of(error)}; check the endpoint") from error
         return _skew(endpoint, date)
 
     return look

@@ -10,7 +10,6 @@ connections.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -25,6 +24,7 @@ from yarl import URL
 
 from smartconnect.objectstore.answers import Answer
 from smartconnect.objectstore.body import BlockBody
+from smartconnect.objectstore.broken_link import reason_of
 from smartconnect.objectstore.errors import BusyKind
 from smartconnect.objectstore.model import Timeouts
 from smartconnect.objectstore.place import Place
@@ -232,25 +232,5 @@ def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
 
 def _link_broken(error: Exception) -> LinkBroken:
     if isinstance(error, TimeoutError):
-        return LinkBroken(BusyKind.TIMEOUT, "no answer in time")
-    return LinkBroken(BusyKind.DISCONNECTED, _reason(error))
-
-
-def _reason(error: Exception) -> str:
-    """The cause in words that contain no URL."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"the name {error.host} cannot be resolved"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        inner = error.certificate_error
-        return f"its certificate is not trusted: {getattr(inner, 'verify_message', '') or type(inner).__name__}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"no connection to {error.host}:{error.port}: {_errno_text(error.os_error)}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the connection was closed without an answer"
-    return f"the connection broke: {_errno_text(error)}"
-
-
-def _errno_text(error: Exception) -> str:
-    """The system's words for it: those of asyncio and aiohttp may hold addresses."""
-    number = getattr(error, "errno", None)
-    return os.strerror(number) if isinstance(number, int) and number > 0 else type(error).__name__
+        return LinkBroken(BusyKind.TIMEOUT, reason_of(error))
+    return LinkBroken(BusyKind.DISCONNECTED, reason_of(error))

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestServer
 from smartconnect.api.signing import RawRequest, SignatureRefused, header_text, read_claim, verify
 from smartconnect.cli.client import ApiClient, ApiRefused, ApiUnreachable, SigningKey, Token
 from smartconnect.domain.secret import Secret
+from smartconnect.sandbox.ports import free_port
 
 NOW_S = 1767323045.0
 KEY = SigningKey("AK-EXAMPLE", Secret("SK-EXAMPLE"))
@@ -86,3 +87,20 @@ def test_a_caller_never_shows_its_secret() -> None:
     shown = repr(KEY) + repr(Token(Secret("t-1"))) + json.dumps(str(KEY))
     assert "SK-EXAMPLE" not in shown
     assert "t-1" not in shown
+
+
+async def test_an_address_at_which_nothing_answers_is_told_without_pythons_objects() -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    async with ApiClient(address, None) as client:
+        with pytest.raises(ApiUnreachable) as told:
+            await client.call("GET", "/")
+    where = address.removeprefix("http://")
+    assert str(told.value) == (
+        f"no answer from {address} (no connection to {where}: Connection refused); is the service running there? See --endpoint"
+    )
+
+
+async def test_https_to_a_listener_without_tls_is_told_as_what_it_is() -> None:
+    async with await served(verified) as server, ApiClient(f"https://127.0.0.1:{server.port}", None) as client:
+        with pytest.raises(ApiUnreachable, match=rf"no TLS with 127\.0\.0\.1:{server.port}: "):
+            await client.call("GET", "/")
