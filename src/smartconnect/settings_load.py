@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +56,11 @@ def secrets_of(settings: BaseModel) -> Iterator[Secret]:
                     yield item
             elif isinstance(item, BaseModel):
                 yield from secrets_of(item)
+
+
+def secrets_in_file(path: Path) -> Sequence[str]:
+    """The keys whose secrets stand in the file itself, not behind `<key>_env` or `<key>_file`. SettingsInvalid if it cannot be read."""
+    return list(_plain_secrets(Settings, _read(path), ""))
 
 
 def fingerprint(settings: Settings) -> str:
@@ -124,12 +129,23 @@ def _resolve_secrets(model: type[BaseModel], raw: Raw, at: str, variables: Mappi
         for way in ways:
             text = _secret_text(way, str(raw.pop(way)), f"{at}{way}", variables, problems)
             raw.setdefault(key, Secret(text))
+    for section, item, place in _items(model, raw, at):
+        _resolve_secrets(section, item, place, variables, problems)
+
+
+def _plain_secrets(model: type[BaseModel], raw: Raw, at: str) -> Iterator[str]:
+    yield from (f"{at}{key}" for key in _secret_keys(model) if raw.get(key))
+    for section, item, place in _items(model, raw, at):
+        yield from _plain_secrets(section, item, place)
+
+
+def _items(model: type[BaseModel], raw: Raw, at: str) -> Iterator[tuple[type[Section], Raw, str]]:
+    """The sections below one, with what the keys in each begin with."""
     for name, section in _sections(model):
         value = raw.get(name)
         for number, item in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(item, dict):
-                place = f"{at}{name}[{number}]." if isinstance(value, list) else f"{at}{name}."
-                _resolve_secrets(section, item, place, variables, problems)
+                yield section, item, f"{at}{name}[{number}]." if isinstance(value, list) else f"{at}{name}."
 
 
 def _secret_text(way: str, source: str, place: str, variables: Mapping[str, str], problems: list[str]) -> str:

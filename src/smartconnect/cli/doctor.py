@@ -20,12 +20,13 @@ from typing import Annotated, Final
 
 import typer
 
+from smartconnect.cli import words
 from smartconnect.cli.options import DEFAULT_FILE, ConfigOption, JsonOption
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.diagnosis import Diagnosis, DoesNotHold, Examination, OnlyWarning, Verdict
 from smartconnect.domain.errors import SettingsInvalid, SmartConnectError
 from smartconnect.settings import InstanceSettings, ObsSettings, Settings
-from smartconnect.settings_load import load
+from smartconnect.settings_load import load, secrets_in_file
 
 ACCESS_KEY: Final = "SMARTCONNECT_DOCTOR_ACCESS_KEY"
 SECRET_KEY: Final = "SMARTCONNECT_DOCTOR_SECRET_KEY"  # noqa: S105 the name of a variable
@@ -62,7 +63,7 @@ def register(app: typer.Typer) -> None:
             print(json.dumps({"findings": [asdict(diagnosis) for diagnosis in examination.found]}))
         failed = [diagnosis.what for diagnosis in examination.found if diagnosis.verdict is Verdict.FAILS]
         if failed:
-            raise NotFit(f"{len(failed)} of {len(examination.found)} checks fail: {'; '.join(failed)}")
+            raise NotFit(f"{len(failed)} of {words.counted(len(examination.found), 'check')} failed: {'; '.join(failed)}")
 
 
 async def _examine(settings: Settings, config: Path, examination: Examination, which: tuple[str, str]) -> None:
@@ -127,10 +128,12 @@ async def _examine_machine(settings: Settings, config: Path, examination: Examin
 
 async def _settings(settings: Settings, config: Path) -> str:
     mode = stat.S_IMODE(os.stat(config).st_mode)  # noqa: PTH116 one look at a local file, in a loop that does nothing else
-    secrets = [key for key in settings.api.access_keys if key.secret_key]
+    secrets = secrets_in_file(config)
     if mode & 0o004 and secrets:
-        raise OnlyWarning(f"{config} holds secrets and can be read by everybody (mode {mode:04o}); chmod 600 {config}")
-    return f"{len(settings.instances)} instances, listens on {settings.api.listen}"
+        raise OnlyWarning(
+            f"{config} holds secrets ({secrets[0]}) and can be read by everybody (mode {mode:04o}); chmod 600 {config}"
+        )
+    return f"{words.counted(len(settings.instances), 'instance')}, listens on {settings.api.listen}"
 
 
 async def _registry(settings: Settings) -> str:
@@ -140,10 +143,10 @@ async def _registry(settings: Settings) -> str:
     try:
         check_registry_exists(settings)
     except SettingsInvalid as missing:
-        raise OnlyWarning(f"{missing}; it is made at the first start") from missing
+        raise OnlyWarning(f"{settings.registry.url} does not exist here yet; it is made at the first start") from missing
     registry = await open_registry(settings)
     try:
-        return f"{settings.registry.url}, {len(await registry.all_tasks(deleted=False))} tasks"
+        return f"{settings.registry.url}, {words.counted(len(await registry.all_tasks(deleted=False)), 'task')}"
     finally:
         await registry.close()
 
@@ -209,15 +212,19 @@ def _skew(endpoint: str, date: str) -> str:
 
 
 def _show(diagnosis: Diagnosis) -> None:
+    """A row of a table; one line for a script or a log."""
+    if not sys.stdout.isatty():
+        print(f"{diagnosis.verdict.value:<8}  {diagnosis.what:<50}  {diagnosis.detail}".rstrip(), flush=True)
+        return
     from rich.markup import escape
     from rich.table import Table
 
     from smartconnect.cli.output import console
 
+    screen = console()
     table = Table.grid(padding=(0, 2))
-    for width in (8, 50):
+    for width in (8, min(50, screen.width // 2 - 10), None):
         table.add_column(width=width)
-    table.add_column()
     colour = _COLOURS[diagnosis.verdict]
     table.add_row(f"[{colour}]{diagnosis.verdict.value}[/]", escape(diagnosis.what), f"[dim]{escape(diagnosis.detail)}[/]")
-    console().print(table)
+    screen.print(table)

@@ -12,6 +12,7 @@ from typing import Final
 from smartconnect.domain.diagnosis import DoesNotHold, Examination, OnlyWarning
 from smartconnect.domain.errors import Fenced, SmartConnectError
 from smartconnect.kafka.admin import (
+    ClusterDescription,
     NewTopic,
     Resource,
     ResourceKind,
@@ -80,7 +81,7 @@ class KafkaDoctor:
 
     async def _reach(self) -> str:
         found = await describe_cluster(self._cluster)
-        return f"{len(found.brokers)} brokers, cluster {found.cluster_id}"
+        return _in_words(found)
 
     async def _retention(self) -> str:
         broker = min((await describe_cluster(self._cluster)).brokers)
@@ -271,4 +272,9 @@ async def examine_rights(cluster: Cluster) -> str:
         await fetch_offsets(cluster, f"{PREFIX}.rights", require_stable=True)
     except SmartConnectError as error:
         raise OnlyWarning(f"groups with the prefix smartconnect. cannot be read: {error}") from error
-    return f"{len(found.brokers)} brokers, cluster {found.cluster_id}{rights}"
+    return f"{_in_words(found)}{rights}"
+
+
+def _in_words(found: ClusterDescription) -> str:
+    count = len(found.brokers)
+    return f"{count} broker{'' if count == 1 else 's'}, cluster {found.cluster_id}"

@@ -11,7 +11,7 @@ from smartconnect.domain.kafka_replication_spec import Delivery, OnRejectedRecor
 from smartconnect.domain.policies import OnGap
 from smartconnect.domain.secret import Secret
 from smartconnect.settings import Settings
-from smartconnect.settings_load import fingerprint, load, secrets_of
+from smartconnect.settings_load import fingerprint, load, secrets_in_file, secrets_of
 
 GOOD = """
 [api]
@@ -204,3 +204,8 @@ peer_ca_file = "/etc/ca.pem"
     problems = _problems(tmp_path, GOOD + wrong)
     for key in ("kafka_replication.delivery", "kafka_replication.buffer_mb", "kafka_replication.buffer: there is no such key"):
         assert key in problems
+
+
+def test_only_secrets_that_stand_in_the_file_itself_are_found_in_it(tmp_path: Path) -> None:
+    _load(tmp_path, GOOD)
+    assert list(secrets_in_file(tmp_path / "smart-connect.toml")) == ["api.access_keys[0].secret_key"]
