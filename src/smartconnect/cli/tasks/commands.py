@@ -123,7 +123,7 @@ def _add_watch(tasks: typer.Typer) -> None:
         instance: InstanceOption = "",
         as_json: JsonOption = False,
     ) -> None:
-        """Live progress, until Ctrl-C; with --json one line for each change."""
+        """Live progress, until Ctrl-C; without a terminal, and with --json, one line for each change."""
         from smartconnect.cli.tasks.watch import watch
 
         async def look(client: Any, found: Any) -> None:

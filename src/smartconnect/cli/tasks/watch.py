@@ -1,9 +1,10 @@
-"""`tasks watch`: progress, live, until Ctrl-C or until the task is gone. With --json one line for each change."""
+"""`tasks watch`: progress, live, until Ctrl-C or until the task is gone. Without a terminal, and with --json, one line for each change."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -36,10 +37,18 @@ async def watch(client: ApiClient, found: Found, *, as_json: bool) -> None:
 async def _lines(client: ApiClient, found: Found, *, as_json: bool) -> None:
     last: object = None
     while True:
-        progress = await _progress(client, found)
-        now = _without_times(progress)
+        try:
+            progress = await _progress(client, found)
+        except ApiUnreachable as error:
+            if last != str(error):
+                last = str(error)
+                print(last, file=sys.stderr, flush=True)
+            await asyncio.sleep(_LOOK_EVERY_S)
+            continue
+        told = json.dumps(progress) if as_json else progress_view.line(progress)
+        now = _without_times(progress) if as_json else told
         if now != last:
-            print(json.dumps(progress) if as_json else progress_view.line(progress), flush=True)
+            print(told, flush=True)
             last = now
         await asyncio.sleep(_LOOK_EVERY_S)
 
