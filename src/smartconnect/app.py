@@ -151,6 +151,7 @@ async def run_status(options: Launch) -> None:
     from smartconnect.engine.probes import FleetView
     from smartconnect.engine.protocol import Fleet, Message
     from smartconnect.engine.status_server import StatusServer
+    from smartconnect.telemetry.logs import get_logger
     from smartconnect.telemetry.meters import PROCESS_METERS
 
     watch = _settings_watch(options)
@@ -163,7 +164,9 @@ async def run_status(options: Launch) -> None:
     child = ChildProcess(options.link, watch=watch, meters=PROCESS_METERS, handle=handle)
     server = StatusServer(fleet)
     async with child.living():
-        await server.start(*watch.current.api.address(), tls_context(watch.current))
+        tls = tls_context(watch.current)
+        await server.start(*watch.current.api.address(), tls)
+        get_logger().info("listening", address=watch.current.api.listen, tls=tls is not None)
         await child.stopped()
         await server.close()
 

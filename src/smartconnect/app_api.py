@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import secrets
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -31,10 +32,13 @@ from smartconnect.engine.protocol import Fleet, Message, Nudge
 from smartconnect.registry import Registry
 from smartconnect.settings import ApiSettings, InstanceSettings, Settings
 from smartconnect.settings_watch import SettingsWatch
+from smartconnect.telemetry.logs import get_logger
 from smartconnect.telemetry.meters import PROCESS_METERS
 
 if TYPE_CHECKING:
     from smartconnect.app import JobMaker
+
+log = get_logger()
 
 CLOSE_WITHIN_S = 5
 
@@ -45,6 +49,10 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log.info("listening", address=f"{self.config.host}:{self.config.port}", tls=self.config.is_ssl)
 
 
 async def serve(link_fd: int, watch: SettingsWatch, registry: Registry, make_jobs: JobMaker) -> None:

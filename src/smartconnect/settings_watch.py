@@ -67,6 +67,7 @@ class SettingsWatch:
         self._path = path
         self._meters = meters
         self._stamp = _stamp(path)
+        self._rejected = False
         self._asked = asyncio.Event()
         self._listeners: list[Callable[[Settings, Settings], None]] = []
         self._use(settings)
@@ -97,9 +98,13 @@ class SettingsWatch:
             settings = await asyncio.to_thread(load, self._path)
         except SettingsInvalid as error:
             self._meters.set(SETTINGS_REJECTED, 1)
+            self._rejected = True
             log.error("the settings file is bad; what was read before stays in use", error=str(error), hash=self.hash)
             return
         self._meters.set(SETTINGS_REJECTED, 0)
+        if self._rejected:
+            self._rejected = False
+            log.info("the settings file is good again", file=str(self._path))
         if settings == self.current:
             return
         old, self.current = self.current, settings

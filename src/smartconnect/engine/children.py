@@ -46,6 +46,7 @@ class Child:
         self.started_at = now()
         self.heard_at = self.started_at
         self.ready = False
+        self.killed = False
         self.last = Heartbeat(meters=())
         self._events = events
         self._now = now
@@ -80,7 +81,8 @@ class Child:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL: also ends what is stopped. `ended` follows."""
+        """SIGKILL: also ends what is stopped. `ended` follows, and `killed` tells that it was us."""
+        self.killed = True
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -5,6 +5,7 @@ what dies or freezes. It moves no data and imports nothing heavy. Its children s
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class Parent:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+        log.info("stopped", took_s=round(self._now() - self._stopping_since, 1))
 
     def stop(self) -> None:
         """Drain everything and end; asked a second time, kill."""
@@ -174,7 +176,9 @@ class Parent:
         deaths = self._early_deaths[name]
         wait = 0.0 if deaths <= 1 else self._timing.restart.ceiling(deaths - 2)
         self._start_at[name] = now + wait
-        log.error("process ended unexpectedly and is started again", child=name, pid=child.pid, code=code, wait_s=wait)
+        level, event = _told(child, code)
+        by_signal = {} if code >= 0 else {"signal": signal.strsignal(-code)}  # not every number has a name in Python
+        log.log(level, event, child=name, pid=child.pid, code=code, **by_signal, wait_s=wait)
         self._hand_out(now)
 
     def _tell_all(self, message: Message) -> None:
@@ -204,6 +208,15 @@ class Parent:
 
     def _own_state(self) -> ProcessState:
         return ProcessState("parent", 0, alive=True, starts=1, buckets=0, meters=self._meters.snapshot())
+
+
+def _told(child: Child, code: int) -> tuple[int, str]:
+    """Level and words for the end of a process that was to go on."""
+    if child.killed:  # it was told when it happened, and why
+        return logging.INFO, "process ended and is started again"
+    if code in (0, -signal.SIGTERM):
+        return logging.WARNING, "process was stopped from outside and is started again"
+    return logging.ERROR, "process ended unexpectedly and is started again"
 
 
 def _worker_name(worker: int) -> str:

@@ -94,6 +94,7 @@ class UnitSupervisor:
         except _Ended as end:
             self.status.end(end.state, end.reason)
             return
+        self.log.info("unit stopped", cause=str(self._cause))
         if self._cause in _RESTING:
             await self._note_kept_alive()
         self.status.end(UnitState.UNASSIGNED if self._cause in _HANDED_ON else UnitState.STOPPED)
@@ -207,6 +208,8 @@ class UnitSupervisor:
         """Ends never by itself; the first poll beyond `starting` makes the reporter tell it at once."""
         while not self.status.reached_work():  # noqa: ASYNC110 progress() is all that a job has to tell with
             await asyncio.sleep(_STARTING_POLL_S)
+        if self._attempts:
+            self.log.info("unit works again", after_attempts=self._attempts)
         await asyncio.Event().wait()
 
     # -- ends ----------------------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class Worker:
     def _handle(self, message: Message) -> None:
         match message:
             case Assign():
-                log.info("slots assigned", buckets=list(message.buckets), of=message.of)
+                log.debug("slots assigned", buckets=list(message.buckets), of=message.of)
                 self._coordinator.assign(message.buckets, message.of)
             case Nudge():
                 self._reconciler.nudge()

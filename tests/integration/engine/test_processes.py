@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import time
 
+import pytest
+
 from smartconnect.domain.progress import UnitState
 from smartconnect.domain.task import Status
 from tests.integration.engine.conftest import StartService
@@ -21,6 +23,10 @@ async def _running(service: ToyService, **behaviour: object) -> ToyTask:
     await task.shows(Status.RUNNING)
     await task.beats_again(0, UNITS)
     return task
+
+
+def _told(service: ToyService, event: str, child: str) -> bool:
+    return any(line["event"] == event and line.get("child") == child for line in service.log)
 
 
 def _owner_of(task: ToyTask, unit: str) -> int:
@@ -71,7 +77,34 @@ async def test_frozen_worker_is_killed_and_its_units_move(start_service: StartSe
         assert taken.pid != victim
         assert 1.0 < taken.at - frozen_at < 8
         await eventually(lambda: not alive(victim), what="the frozen worker is killed")
-        assert any(line["event"] == "process does not answer and is killed" for line in service.log)
+        ends = [(line["level"], line["event"]) for line in service.log if line.get("pid") == victim][1:]
+        assert ends == [
+            ("error", "process does not answer and is killed"),
+            ("info", "process ended and is started again"),
+        ], "the error is told once"
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (signal.SIGTERM, ("warning", "process was stopped from outside and is started again", None)),
+        (signal.SIGKILL, ("error", "process ended unexpectedly and is started again", "Killed")),
+        (signal.SIGRTMIN + 1, ("error", "process ended unexpectedly and is started again", "Real-time signal 1")),
+    ],
+)
+async def test_the_log_tells_a_worker_that_was_stopped_from_one_that_died(
+    start_service: StartService, number: int, told: tuple[str, str, str | None]
+) -> None:
+    async with start_service() as service:
+        victim = service.pid_of("worker-0")
+        await eventually(lambda: _told(service, "slots handed out", "worker-0"), what="the worker has said hello")
+        os.kill(victim, number)
+        await eventually(lambda: service.starts_of("worker-0") == 2, what="a new worker is started")
+        ends = [(line["level"], line["event"], line.get("signal")) for line in service.log if line.get("pid") == victim][1:]
+        assert ends == [told]
+        service.parent.terminate()
+        await eventually(lambda: service.parent.poll() == 0, 30, what="the service ends")
+        assert service.log[-1]["event"] == "stopped"
 
 
 async def test_children_stop_by_themselves_when_the_parent_is_killed(start_service: StartService) -> None:

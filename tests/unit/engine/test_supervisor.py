@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from smartconnect.domain.errors import AuthenticationFailed, Fatal, Fenced, RegistryUnreachable, Retryable
 from smartconnect.domain.planning import UnitName
@@ -74,13 +75,18 @@ async def test_stopped_unit_shows_why_and_a_resting_one_counts_as_kept_alive(
 
 
 async def test_retryable_error_is_shown_and_tried_again_with_a_new_epoch() -> None:
-    case = Case(raising(Retryable("the broker is away", code="cluster_unreachable")), until_stopped)
-    await case.lived(2)
+    with capture_logs() as logged:
+        case = Case(raising(Retryable("the broker is away", code="cluster_unreachable")), until_stopped)
+        await case.lived(2)
+        await eventually(lambda: "unit works again" in [line["event"] for line in logged], 5, what="the log tells the cure")
+        await case.stopped()
+    told = ["unit taken", "unit retries", "unit taken", "unit works again", "unit stopped"]
+    assert [line["event"] for line in logged if line["log_level"] != "debug"] == told
+    assert (logged[-1]["cause"], logged[-1]["log_level"]) == ("pause", "info")
     assert [context.epoch for context in case.job.contexts] == [1, 2]
     assert case.parts.meters.value(UNIT_ERRORS, ("t1", "toy-1-0", "cluster_unreachable")) == 1
     assert case.parts.meters.value(INCARNATIONS, ("t1", "toy-1-0")) == 2
     assert [event.code for event in case.status.outbox.waiting()] == ["cluster_unreachable"]
-    await case.stopped()
 
 
 async def test_refused_credentials_wait_30_s_unless_settings_change_or_the_unit_is_stopped() -> None:

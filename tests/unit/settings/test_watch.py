@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from smartconnect.domain.task import Desired, Kind, Task, TaskConfig
 from smartconnect.settings import Settings
@@ -78,7 +79,9 @@ async def test_bad_file_changes_nothing_and_is_reported_until_it_is_good_again(f
     assert watch.current is before
     assert heard == []
     _replace(file, TEXT)
-    await eventually(lambda: watch._meters.value(SETTINGS_REJECTED) == 0, what="the good file is accepted")
+    with capture_logs() as logged:
+        await eventually(lambda: watch._meters.value(SETTINGS_REJECTED) == 0, what="the good file is accepted")
+    assert [line["event"] for line in logged] == ["the settings file is good again"]
     assert heard == []
 
 
