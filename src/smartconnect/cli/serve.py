@@ -31,7 +31,8 @@ def register(app: typer.Typer) -> None:
     def serve(
         config: ConfigOption = DEFAULT_FILE, log_format: LogFormatOption = LogFormat.AUTO, log_level: LogLevelOption = LogLevel.INFO
     ) -> None:
-        """Run the whole service on this machine: the API and the workers."""
+        """Run the whole service on this machine: the API and the workers. SIGTERM drains and ends it, SIGHUP reads the settings again,
+        SIGUSR1 replaces the workers one after the other: for settings that take effect at their start, and after an upgrade."""
         become_parent(config, launch.API, log_format, log_level)
 
     @app.command("worker")

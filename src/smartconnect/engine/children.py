@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from smartconnect.engine.protocol import MAX_LINE, Fleet, Heartbeat, Hello, Message, ProtocolError, decode, encode
+from smartconnect.engine.protocol import MAX_LINE, Fleet, Heartbeat, Hello, Message, ProtocolError, Stop, decode, encode
 from smartconnect.telemetry.logs import get_logger
 
 log = get_logger()
@@ -47,6 +47,7 @@ class Child:
         self.heard_at = self.started_at
         self.ready = False
         self.killed = False
+        self.end_by: float | None = None
         self.last = Heartbeat(meters=())
         self._events = events
         self._now = now
@@ -79,6 +80,11 @@ class Child:
     def terminate(self) -> None:
         """For a child that has not said hello yet, and so does not read."""
         self._signal(signal.SIGTERM)
+
+    def replace(self, within_s: float, end_by: float) -> None:
+        """Ask it to drain and end; a new process follows. `end_by`: when it is killed if it has not."""
+        self.end_by = end_by
+        self.send(Stop(within_s))
 
     def kill(self) -> None:
         """SIGKILL: also ends what is stopped. `ended` follows, and `killed` tells that it was us."""

@@ -65,6 +65,7 @@ class Parent:
         self._starts: dict[str, int] = dict.fromkeys(self._specs, 0)
         self._workers = sum(spec.worker is not None for spec in specs)
         self._meters = Meters()
+        self._to_replace: list[str] = []
         self._stopping_since: float | None = None
         self._fleet_at = 0.0
         self._events = ChildEvents(message=self._message, ended=self._ended)
@@ -75,6 +76,7 @@ class Parent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._tell_all, Reload())
+        loop.add_signal_handler(signal.SIGUSR1, self.replace_workers)
         last = self._now()
         while self._stopping_since is None or self._children:
             now = self._now()
@@ -101,6 +103,12 @@ class Parent:
             if not child.ready:
                 child.terminate()
 
+    def replace_workers(self) -> None:
+        """A new process for each worker, one after the other: the next goes when all work and hold their own share again. Where a new
+        one cannot start (settings, an upgrade that failed), the others stay as they are until it can."""
+        self._to_replace = [name for name, spec in self._specs.items() if spec.worker is not None]
+        log.info("workers will be replaced one after the other", workers=self._to_replace)
+
     # -- time passes ---------------------------------------------------------------------------------------------------------
     def _tick(self, now: float, *, overslept: bool) -> None:
         """`overslept`: we stood still ourselves, so nobody's silence means anything."""
@@ -109,6 +117,7 @@ class Parent:
                 child.heard_at = now
         if self._stopping_since is None:
             self._start_due(now)
+            self._replace_next(now)
         elif now - self._stopping_since > self._timing.stop_within_s + self._timing.kill_after_s:
             for child in self._children.values():
                 child.kill()
@@ -126,6 +135,20 @@ class Parent:
                 self._children[name] = Child(self._specs[name], self._events, self._now)
                 log.info("process started", child=name, pid=self._children[name].pid, starts=self._starts[name])
 
+    def _replace_next(self, now: float) -> None:
+        if self._to_replace and all(self._at_home(name) for name, spec in self._specs.items() if spec.worker is not None):
+            child = self._children[self._to_replace.pop(0)]
+            log.info("worker is replaced", child=child.spec.name, pid=child.pid, left=len(self._to_replace))
+            within_s = self._timing.stop_within_s
+            child.replace(within_s, now + within_s + self._timing.kill_after_s)
+
+    def _at_home(self, name: str) -> bool:
+        """It works, and holds its own share and no other."""
+        child = self._children.get(name)
+        if child is None or child.spec.worker is None or child.end_by is not None:
+            return False
+        return self._board.share(child.spec.worker) == {child.spec.worker}
+
     def _kill_frozen(self, now: float) -> None:
         for child in self._children.values():
             limit = self._timing.frozen_after_s if child.ready else self._timing.start_within_s
@@ -133,6 +156,9 @@ class Parent:
                 log.error("process does not answer and is killed", child=child.spec.name, pid=child.pid, silent_s=round(limit, 1))
                 if child.spec.worker is not None:
                     self._board.gone(child.spec.worker)  # its slots move on now; the fences make what it still sends harmless
+                child.kill()
+            elif child.end_by is not None and now > child.end_by:
+                log.error("the worker does not drain in time and is killed", child=child.spec.name, pid=child.pid)
                 child.kill()
 
     def _hand_out(self, now: float) -> None:
@@ -171,7 +197,7 @@ class Parent:
         if self._stopping_since is not None:
             log.info("process ended", child=name, code=code)
             return
-        early = now - child.started_at < _LIVED_S
+        early = now - child.started_at < _LIVED_S and child.end_by is None
         self._early_deaths[name] = self._early_deaths.get(name, 0) + 1 if early else 0
         deaths = self._early_deaths[name]
         wait = 0.0 if deaths <= 1 else self._timing.restart.ceiling(deaths - 2)
@@ -212,7 +238,7 @@ class Parent:
 
 def _told(child: Child, code: int) -> tuple[int, str]:
     """Level and words for the end of a process that was to go on."""
-    if child.killed:  # it was told when it happened, and why
+    if child.killed or child.end_by is not None:  # it was told when it happened, and why
         return logging.INFO, "process ended and is started again"
     if code in (0, -signal.SIGTERM):
         return logging.WARNING, "process was stopped from outside and is started again"
