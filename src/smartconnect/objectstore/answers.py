@@ -57,7 +57,7 @@ _CREDENTIALS: Final = frozenset(
     }
 )
 _REFUSED_ADVICE: Final = {
-    "AccessDenied": "give the key this right",
+    "AccessDenied": "check the key, and give it this right",
     "AccountProblem": "the account needs attention",
     "AllAccessDisabled": "the bucket is locked",
     "AuthorizationHeaderMalformed": "check the region",

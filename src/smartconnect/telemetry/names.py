@@ -37,15 +37,22 @@ SETTINGS_REJECTED: Final = Metric(
 )
 RESIDENT_BYTES: Final = Metric("smartconnect_resident_bytes", "gauge", "Resident memory of the process.")
 CPU_SECONDS: Final = Metric("smartconnect_cpu_seconds_total", "counter", "CPU time of the process, user and system.")
-WORKER_UP: Final = Metric("smartconnect_worker_up", "gauge", "1 while the worker process answers its heartbeat.")
+WORKER_UP: Final = Metric("smartconnect_worker_up", "gauge", "1 while the process answers its heartbeat.")
 WORKER_STARTS: Final = Metric("smartconnect_process_starts_total", "counter", "How often the parent started this process.")
 WORKER_BUCKETS: Final = Metric("smartconnect_worker_buckets", "gauge", "How many shares of the slots the worker holds.")
 UNITS: Final = Metric("smartconnect_units", "gauge", "Units of this worker by state.", ("state",))
 UNIT_COUNTER: Final = Metric(
     "smartconnect_unit_counter_total", "counter", "Counters of a unit in this run, as in progress.", ("task", "unit", "name")
 )
-UNIT_LAG_RECORDS: Final = Metric("smartconnect_unit_lag_records", "gauge", "Records from position to end.", ("task", "unit"))
-UNIT_LAG_SECONDS: Final = Metric("smartconnect_unit_lag_seconds", "gauge", "Age of the oldest missing record.", ("task", "unit"))
+UNIT_LAG_RECORDS: Final = Metric(
+    "smartconnect_unit_lag_records",
+    "gauge",
+    "Records that are not in the target yet: from the position to the log's end.",
+    ("task", "unit"),
+)
+UNIT_LAG_SECONDS: Final = Metric(
+    "smartconnect_unit_lag_seconds", "gauge", "Age of the oldest record that is not in the target yet.", ("task", "unit")
+)
 UNIT_ERRORS: Final = Metric(
     "smartconnect_unit_errors_total", "counter", "Incarnations that ended with an error.", ("task", "unit", "code")
 )
@@ -79,9 +86,11 @@ SHORT_TIMES: Final = (0.01, 0.1, 1.0, 10.0)
 """Few, because each is a line of every heartbeat."""
 
 MEMORY_USED: Final = Metric(
-    "smartconnect_memory_budget_used_bytes", "gauge", "Of the worker's budget for this kind of task.", ("kind",)
+    "smartconnect_memory_budget_used_bytes", "gauge", "Bytes in use of the worker's budget for this kind of task.", ("kind",)
 )
-MEMORY_LIMIT: Final = Metric("smartconnect_memory_budget_bytes", "gauge", "The worker's budget for this kind of task.", ("kind",))
+MEMORY_LIMIT: Final = Metric(
+    "smartconnect_memory_budget_bytes", "gauge", "The worker's budget for this kind of task, in bytes.", ("kind",)
+)
 DUMP_CUTS: Final = Metric(
     "smartconnect_dump_objects_total", "counter", "Objects that ended, by the reason of the cut.", ("task", "cause")
 )
@@ -97,7 +106,7 @@ DUMP_COMMIT: Final = Metric(
 DUMP_PUBLISH: Final = Metric(
     "smartconnect_dump_publish_seconds",
     "histogram",
-    "From trying to make a named upload visible to its object.",
+    "From the first try to complete a committed upload until its object is visible.",
     ("task",),
     SHORT_TIMES,
 )
@@ -128,7 +137,7 @@ REPLICATION_ACK: Final = Metric(
 STORE_REQUESTS: Final = Metric(
     "smartconnect_store_requests_total",
     "counter",
-    "Requests to the store by their end: ok, or a code.",
+    "Requests to the store by operation and end: ok, or the store's code.",
     ("task", "operation", "outcome"),
 )
 
