@@ -10,6 +10,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from rich.console import Console, Group, RenderableType
@@ -25,6 +26,8 @@ from smartconnect.cli.demo.stage import BUCKET, Stage
 from smartconnect.cli.demo.tally import Tally
 
 _LINE_EVERY_S: Final = 5.0
+_COMMAND: Final = Path(sys.executable).with_name("smart-connect")
+"""By its path: `make demo` needs no activated environment, so another terminal has none either."""
 
 
 class Found(NamedTuple):
@@ -55,8 +58,7 @@ class Screen:
     def title(self) -> None:
         self.console.print(
             "\n[bold]Smart Connect demo[/]  Kafka → object store and Kafka → Kafka, exactly once; real servers, real requests, "
-            "every record counted\n",
-            soft_wrap=True,
+            "every record counted\n"
         )
 
     @contextlib.contextmanager
@@ -93,10 +95,11 @@ class Screen:
         table.add_row("", f"every call with the header X-Auth-Token: {stage.token}")
         if stage.console is not None:
             table.add_row("console", f"{stage.console}  (token {stage.token})")
-        for name in tasks:
-            table.add_row("watch", f"smart-connect tasks watch {name} {config}")
         table.add_row("log", f"{stage.folder / 'service' / 'server.log'}")
         self.console.print(Panel(table, title="[bold]Where to look[/]", title_align="left", padding=(1, 2)))
+        self.console.print("  From another terminal, on one line each:")
+        for name in tasks:
+            self.console.print(f"    {_COMMAND} tasks watch {name} {config}", highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
