@@ -224,7 +224,7 @@ def _show(diagnosis: Diagnosis) -> None:
     screen = console()
     table = Table.grid(padding=(0, 2))
     for width in (8, min(50, screen.width // 2 - 10), None):
-        table.add_column(width=width)
+        table.add_column(width=width, overflow="fold")
     colour = _COLOURS[diagnosis.verdict]
     table.add_row(f"[{colour}]{diagnosis.verdict.value}[/]", escape(diagnosis.what), f"[dim]{escape(diagnosis.detail)}[/]")
     screen.print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,6 +84,7 @@ def _add_reading(tasks: typer.Typer) -> None:
     ) -> None:
         """List tasks with their state and lag."""
         from smartconnect.cli.tasks.find import all_tasks
+        from smartconnect.cli.tasks.table import print_tasks
         from smartconnect.cli.tasks.target import Wish, target_of
 
         target = target_of(Wish(config, endpoint, project, instance))
@@ -97,7 +98,7 @@ def _add_reading(tasks: typer.Typer) -> None:
         if as_json:
             print(json.dumps({"tasks": [found.task for found, _ in rows]}))
         else:
-            _print_table(rows)
+            print_tasks(rows)
 
     @tasks.command("show")
     def show(
@@ -198,29 +199,3 @@ def _read_object(file: str) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise BadFile(f"{file}: must hold one JSON object, the body of the request")
     return body
-
-
-def _print_table(rows: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
-    from rich.table import Table
-
-    from smartconnect.cli import words
-    from smartconnect.cli.output import console
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("NAME", "KIND", "STATUS", "HEALTH", "PHASE", "LAG", "RECORDS/S", "ID"):
-        table.add_column(name, justify="right" if name in ("LAG", "RECORDS/S") else "left", no_wrap=name == "ID")
-    for found, progress in rows:
-        table.add_row(
-            found.task["task_name"],
-            progress["kind"],
-            words.state(found.task["status"]),
-            words.state(progress["health"]),
-            progress["phase"] or "–",
-            words.number(progress["lag_records"]),
-            words.number(progress["throughput"].get("records_per_s")),
-            found.task["id"],
-        )
-    if rows:
-        console().print(table)
-    else:
-        print("no tasks")
