@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from smartconnect.domain.errors import ClusterUnreachable
 from smartconnect.kafka.cluster import Cluster
@@ -15,6 +16,9 @@ from smartconnect.kafka.types import TopicPartition
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+_ANSWERS_WITHIN_S: Final = 5.0
+_FOLLOWED_S: Final = 1.0
+
 Ask = Callable[[Connection, Mapping[TopicPartition, tuple[Q, int]]], Awaitable[dict[TopicPartition, R | KafkaCode]]]
 """Ask one leader about its partitions: question and leader epoch of each; the answer, or the partition's code."""
 
@@ -42,6 +46,27 @@ async def ask_leaders(
                 raise ClusterUnreachable(f"leaders of Kafka cluster {cluster.bootstrap_servers} do not answer: {lost}")
             break
         await asyncio.sleep(pause)
+    return answers
+
+
+async def ask_leaders_now(
+    cluster: Cluster, questions: Mapping[TopicPartition, Q], ask: Ask[Q, R]
+) -> dict[TopicPartition, R | KafkaCode]:
+    """As `ask_leaders`, for who has other partitions to see to: a leader that is away, or does not answer within 5 s, costs the answers
+    about its own partitions (a code of RETRIABLE), and a partition without a leader is not waited for."""
+    answers: dict[TopicPartition, R | KafkaCode] = dict.fromkeys(questions, KafkaCode.REQUEST_TIMED_OUT)
+    started, pauses = cluster.clock(), cluster.pauses(cluster.timing.shortest_pause_s, cluster.timing.longest_pause_s)
+    open_questions = dict(questions)
+    with contextlib.suppress(TimeoutError, ConnectionLost, ClusterUnreachable):
+        async with asyncio.timeout(_ANSWERS_WITHIN_S):
+            while True:
+                await _one_round(cluster, open_questions, ask, answers)
+                open_questions = {tp: question for tp, question in open_questions.items() if _moves(answers[tp])}
+                pause = pauses.next()
+                if not open_questions or cluster.clock() - started + pause > _FOLLOWED_S:
+                    break
+                cluster.leaders.invalidate({tp.topic for tp in open_questions})
+                await asyncio.sleep(pause)
     return answers
 
 
@@ -78,6 +103,10 @@ def _again(answer: object) -> bool:
     if not isinstance(answer, KafkaCode):
         return False
     return answer in LEADER_MOVED or answer in (KafkaCode.NETWORK_EXCEPTION, KafkaCode.REQUEST_TIMED_OUT)
+
+
+def _moves(answer: object) -> bool:
+    return isinstance(answer, KafkaCode) and answer in LEADER_MOVED and answer is not KafkaCode.LEADER_NOT_AVAILABLE
 
 
 def _without_leader(cluster: Cluster, tp: TopicPartition) -> KafkaCode:

@@ -11,7 +11,7 @@ from smartconnect.kafka import messages
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode, failure
 from smartconnect.kafka.connection import Connection
-from smartconnect.kafka.leaders import ask_leaders
+from smartconnect.kafka.leaders import ask_leaders, ask_leaders_now
 from smartconnect.kafka.types import TopicPartition
 
 LATEST: Final = -1
@@ -43,10 +43,11 @@ class EpochEnd:
 
 
 async def list_offsets(
-    cluster: Cluster, times: Mapping[TopicPartition, int], isolation: int, *, patience_s: float | None = None
+    cluster: Cluster, times: Mapping[TopicPartition, int], isolation: int, *, patient: bool = True
 ) -> dict[TopicPartition, ListedOffset]:
     """LATEST, EARLIEST or a time in ms → the first offset from there on. LATEST with READ_COMMITTED is the last
-    stable offset, with READ_UNCOMMITTED the high watermark. Every partition asked for is answered."""
+    stable offset, with READ_UNCOMMITTED the high watermark. Every partition asked for is answered;
+    not `patient`: as `ask_leaders_now` does."""
 
     async def ask(
         connection: Connection, part: Mapping[TopicPartition, tuple[int, int]]
@@ -73,7 +74,7 @@ async def list_offsets(
             for p in topic.partitions
         }
 
-    found = await ask_leaders(cluster, times, ask, patience_s=patience_s)
+    found = await (ask_leaders(cluster, times, ask) if patient else ask_leaders_now(cluster, times, ask))
     return {tp: ListedOffset(-1, -1, got) if isinstance(got, KafkaCode) else got for tp, got in found.items()}
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from smartconnect.domain.errors import ClusterUnreachable
 from smartconnect.engine.unit import ReportedPosition
 from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
 from smartconnect.jobs.kafka_replication.position_store import Positions
 from smartconnect.jobs.kafka_replication.roster import Known, Roster
 from smartconnect.jobs.kafka_replication.topic_view import Link, Seen, Trouble
 from smartconnect.kafka.types import TopicPartition
+from tests.support.leaders import AWAY, FINE, LEADERLESS, OTHER, Leaders
 from tests.support.replication_unit import MemoryLedger, spec_of
 
 TROUBLE = Trouble("permission_missing", "grant WRITE")
@@ -91,3 +94,16 @@ async def test_a_topic_in_neither_list_is_gone_and_comes_back(bench: Bench) -> N
         partition.selected = False
     assert (await bench.roster.take(nothing)).gone == []
     assert len((await bench.roster.take(bench.fine)).added) == 2
+
+
+@pytest.mark.parametrize("source", [Leaders(LEADERLESS), Leaders(AWAY, ClusterUnreachable("refused"))])
+async def test_a_new_partition_whose_leader_is_away_does_not_hold_up_the_others(source: Leaders) -> None:
+    """Whoever takes up a look takes in no record meanwhile."""
+    inc: Any = SimpleNamespace(source=source, spec=spec_of("unused:1", ["orders"]), context=SimpleNamespace(ledger=MemoryLedger()))
+    roster = Roster(inc, Known(Positions(), {}, {}))
+    seen = Seen(links={tp: Link(tp, tp, None, None) for tp in (FINE, OTHER)})
+    async with asyncio.timeout(3):
+        changes = await roster.take(seen)
+    assert [(partition.tp, partition.read) for partition in changes.added] == [(FINE, 7)]
+    source.other = 1
+    assert [partition.tp for partition in (await roster.take(seen)).added] == [OTHER]

@@ -70,7 +70,7 @@ def target(monkeypatch: pytest.MonkeyPatch) -> Side:
         cluster.asked += 1
         return dict.fromkeys(resources, cluster.limits)
 
-    async def listed(cluster: Side, times: Collection[TopicPartition], isolation: int, *, patience_s: float) -> object:
+    async def listed(cluster: Side, times: Collection[TopicPartition], isolation: int, *, patient: bool) -> object:
         error = None if cluster.led else KafkaCode.NOT_LEADER_OR_FOLLOWER
         return {tp: ListedOffset(-1 if error else 0, 0, error) for tp in times}
 

@@ -154,8 +154,8 @@ class Gaps:
             self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
 
     async def _bounds(self, partition: Partition) -> tuple[int, int]:
-        starts = await list_offsets(self._inc.source, {partition.tp: EARLIEST}, READ_COMMITTED)
-        ends = await list_offsets(self._inc.source, {partition.tp: LATEST}, READ_COMMITTED)
+        starts = await list_offsets(self._inc.source, {partition.tp: EARLIEST}, READ_COMMITTED, patient=False)
+        ends = await list_offsets(self._inc.source, {partition.tp: LATEST}, READ_COMMITTED, patient=False)
         return starts[partition.tp].offset, ends[partition.tp].offset
 
     def _jump(self, partition: Partition, jump: Jump) -> None:

@@ -18,6 +18,7 @@ from smartconnect.jobs.kafka_replication.intake import Intake
 from smartconnect.jobs.kafka_replication.partition import Partition
 from smartconnect.jobs.kafka_replication.roster import Roster
 from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, measure_budget, standing
+from smartconnect.kafka.codes import RETRIABLE
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 
 STARTING, INITIAL_COPY, REPLICATING = "starting", "initial_copy", "replicating"
@@ -45,6 +46,7 @@ class Meter:
         self.bytes_out = 0
         self.catching_up = False
         self._held_up_since: int | None = None
+        self._unseen: list[Partition] = []
         self._rests_until = 0.0
 
     async def begin(self, roster: Roster, intake: Intake, inc: Incarnation, held_back: Callable[[Partition], int]) -> None:
@@ -54,15 +56,18 @@ class Meter:
 
     async def see_ends(self, partitions: Sequence[Partition]) -> None:
         """Where the source ends now, for partitions that are taken up: without it their lag is not known before their first record, and
-        those that begin their run have no end of their initial copy."""
+        those that begin their run have no end of their initial copy. Whose leader is away is asked with the next look."""
         assert self._inc is not None
-        taken_up = {partition.tp: partition for partition in partitions}
+        taken_up = {partition.tp: partition for partition in (*self._unseen, *partitions) if partition.selected}
+        self._unseen = []
         if not taken_up:
             return
-        found = await list_offsets(self._inc.source, dict.fromkeys(taken_up, LATEST), READ_COMMITTED)
+        found = await list_offsets(self._inc.source, dict.fromkeys(taken_up, LATEST), READ_COMMITTED, patient=False)
         for tp, listed in found.items():
             partition = taken_up[tp]
-            if listed.error is None:
+            if listed.error in RETRIABLE:
+                self._unseen.append(partition)
+            elif listed.error is None:
                 partition.ends.saw(listed.offset, partition.acked, self._clock.now_ms())
                 if partition.initial_end is None and partition.position is None:
                     partition.initial_end = listed.offset
@@ -100,7 +105,7 @@ class Meter:
         measure_budget(self._context.task.kind, self._inc.resources.budget)
         self.catching_up = self._lags_far()
         self._pace.saw(now, done, total)
-        if self._phase == INITIAL_COPY and self._pace.is_done:
+        if self._phase == INITIAL_COPY and self._pace.is_done and not self._unseen:
             self._enter(REPLICATING)
         if self._phase == REPLICATING and not waiting:
             self._rests_until = now + _REST_S

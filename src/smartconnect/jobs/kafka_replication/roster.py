@@ -86,8 +86,8 @@ class Roster:
         partition.blocked = Reason(code, message, since=self._inc.clock.now_ms())
 
     async def earliest(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Log starts; partitions without a leader or rights are left out: a later look finds them again."""
-        found = await list_offsets(self._inc.source, dict.fromkeys(tps, EARLIEST), READ_COMMITTED)
+        """Log starts; partitions without a leader or rights, or whose leader is away, are left out: a later look finds them again."""
+        found = await list_offsets(self._inc.source, dict.fromkeys(tps, EARLIEST), READ_COMMITTED, patient=False)
         return {tp: listed.offset for tp, listed in found.items() if listed.error is None and listed.offset >= 0}
 
     def _follow_troubles(self, seen: Seen) -> None:

@@ -8,7 +8,6 @@ decoding, which runs in a thread while the loop waits for it."""
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
@@ -96,7 +95,7 @@ class MovingUnit:
         self._refusals = Refusals(inc, self._gaps, self._view, self._room)
         self._weak = WeakPartitions(self._outbox, self._gaps)
         self._seen = Seen()
-        self._looks: deque[Seen] = deque()
+        self._look: Seen | None = None
         self._by_lane: dict[Lane, Partition] = {}
         self._next_round = 0.0
         self._calm = False
@@ -121,8 +120,9 @@ class MovingUnit:
             frame = await self._fetcher.next(_CALM_POLL_S if self._calm and self._meter.rests else _POLL_S)
             if frame is not None:
                 await self._take_in(frame)
-            while self._looks:
-                await self._follow(self._looks.popleft())
+            if self._look is not None:
+                seen, self._look = self._look, None
+                await self._follow(seen)
             await self._go_on()
             self._meter.tick()
             self._committer.catching_up = self._meter.catching_up
@@ -192,7 +192,8 @@ class MovingUnit:
     # -- partitions come and go --------------------------------------------------------------------------------------------
 
     def _looked(self, seen: Seen) -> None:
-        self._looks.append(seen)
+        """The newest look counts: one that has waited while another was followed would hold up what was fetched."""
+        self._look = seen
         self._fetcher.interrupt()
 
     async def _follow(self, seen: Seen) -> None:

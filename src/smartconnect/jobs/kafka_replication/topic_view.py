@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from uuid import UUID
 
-from smartconnect.domain.errors import ClusterUnreachable, PartitionBlocked, PermissionMissing
+from smartconnect.domain.errors import PartitionBlocked, PermissionMissing
 from smartconnect.domain.kafka_replication_spec import Direction, ReplicationSpec
 from smartconnect.jobs.kafka_replication.naming import HEARTBEATS, Naming
 from smartconnect.jobs.kafka_replication.topic_configs import mark_of
@@ -21,12 +21,11 @@ from smartconnect.jobs.kafka_replication.topic_limits import LimitsReader, Topic
 from smartconnect.kafka.admin import Refused
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import RETRIABLE, UNAUTHORIZED, KafkaCode
-from smartconnect.kafka.errors import ConnectionLost, refusal
+from smartconnect.kafka.errors import refusal
 from smartconnect.kafka.offsets import LATEST, READ_UNCOMMITTED, list_offsets
 from smartconnect.kafka.types import ClusterMetadata, TopicInfo, TopicPartition
 
 _LONGEST_NAME = 249
-_LED_WITHIN_S = 1.0
 
 
 class Link(NamedTuple):
@@ -128,17 +127,13 @@ class TopicView:
 
     async def _without_unled(self, seen: Seen) -> Seen:
         """Metadata shows the leader of a partition that was just made before that leader knows of it: some ms, seconds where thousands are
-        made at once (§6.1). Such a partition still waits: in a transaction it would hold all others up."""
+        made at once (§6.1). Such a partition still waits: in a transaction it would hold all others up. A leader that is away is another
+        matter: that shows when something is sent."""
         before = set(self._seen.waiting)
         made = {tp: link.target for tp, link in seen.links.items() if tp in before}
         if not made:
             return seen
-        try:
-            found = await list_offsets(
-                self._target, dict.fromkeys(made.values(), LATEST), READ_UNCOMMITTED, patience_s=_LED_WITHIN_S
-            )
-        except (ConnectionLost, ClusterUnreachable):
-            return seen  # a leader that is away is another matter: that shows when something is sent
+        found = await list_offsets(self._target, dict.fromkeys(made.values(), LATEST), READ_UNCOMMITTED, patient=False)
         unled = {tp for tp, target in made.items() if found[target].error is KafkaCode.NOT_LEADER_OR_FOLLOWER}
         if not unled:
             return seen
