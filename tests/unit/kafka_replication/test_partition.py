@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from smartconnect.domain.task import Reason
 from smartconnect.jobs.kafka_replication.offset_map import OffsetMap
 from smartconnect.jobs.kafka_replication.partition import SEQUENCES, Flight, Hold, Jump, Lane, Partition
@@ -101,6 +103,22 @@ def test_rolling_back_leaves_a_partition_alone_of_which_nothing_is_open() -> Non
     subject.skip_to(30)
     assert not subject.roll_back()
     assert (subject.read, subject.acked, subject.rewinds, subject.lane.sequence) == (30, 30, 0, 0)
+
+
+@pytest.mark.parametrize(("acked", "gaps_passed", "stored"), [(20, 0, True), (30, 0, False), (15, 1, False), (20, 1, False)])
+def test_what_was_skipped_or_jumped_over_is_to_be_stored_also_after_an_abort(acked: int, gaps_passed: int, stored: bool) -> None:
+    """The target holds 20. A jump back makes 15 the position to go on from, and one to another topic may lead to the same offset."""
+    subject = partition(20)
+    subject.stored = StoredPosition(1, None, 20, 7, None, 120, 0)
+    subject.acked, subject.gaps_passed, subject.position = acked, gaps_passed, min(20, acked)
+    assert not subject.roll_back()
+    assert subject.is_stored is stored
+
+
+def test_nothing_is_to_be_stored_of_a_partition_at_its_start() -> None:
+    subject = partition(20)
+    subject.start_offset = 20
+    assert subject.is_stored
 
 
 def test_the_next_owner_is_to_expect_what_will_be_committed_and_what_was_reported() -> None:

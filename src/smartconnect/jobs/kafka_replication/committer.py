@@ -127,7 +127,7 @@ class Committer:
         self._outbox.begin_again()
         self._inc.position_lane.begin_anew()
         self._events.aborted(stuck)
-        self._touched = {partition: None for partition in self._touched if partition.acked != partition.committed}
+        self._touched = {partition: None for partition in self._touched if not partition.is_stored}
         self._ended.set()
 
     def _is_due(self) -> bool:

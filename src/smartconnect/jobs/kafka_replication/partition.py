@@ -181,6 +181,13 @@ class Partition:
         return self.position if self.position is not None else (self.start_offset or 0)
 
     @property
+    def is_stored(self) -> bool:
+        """The next owner would go on from here too, and knows of the same gaps: neither skipped nor jumped since the last commit."""
+        stored = self.stored
+        known = (self.start_offset or 0, 0) if stored is None else (stored.next_source, stored.gaps)
+        return known == (self.acked, self.gaps_passed)
+
+    @property
     def expected(self) -> int | None:
         """The position that the next owner must find on the target at least. A jump back is to be committed."""
         if self.missing is not None:
