@@ -32,6 +32,10 @@ def _untold(seconds: float) -> None:
     """Nobody wants to know."""
 
 
+class NeverSent(ConnectionLost):
+    """There was no connection to send it on: it is stored nowhere."""
+
+
 @dataclass(slots=True, eq=False)
 class OutgoingBatch:
     """One whole batch, header patched, as a view of single bytes. Callers who want to know more of it in its outcome extend it."""
@@ -40,7 +44,8 @@ class OutgoingBatch:
 
 
 class Outcome(NamedTuple):
-    """One of three: stored, with the `base_offset` on the target; `refused`; or `lost`: no answer came, it may be stored or not."""
+    """One of three: stored, with the `base_offset` on the target; `refused`; or `lost`: no answer came, it may be stored or not, but for
+    NeverSent."""
 
     tp: TopicPartition
     batch: OutgoingBatch
@@ -196,7 +201,7 @@ class ProduceChannel:
         try:
             connection = await self._connected()
         except (ConnectionLost, ClusterUnreachable) as error:
-            self._settle(self._take(), _NOTHING, error)
+            self._settle(self._take(), _NOTHING, NeverSent(str(error)))
             return
         taken = self._take()
         if not taken:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from smartconnect.domain.clock import Clock
-from smartconnect.domain.errors import Fenced, Retryable
+from smartconnect.domain.errors import ClusterUnreachable, Fenced, Retryable
 from smartconnect.jobs.crew import Crew
 from smartconnect.jobs.kafka_replication import troubles
 from smartconnect.jobs.kafka_replication.guard import Guard, IdempotentGuard, TransactionGuard
@@ -23,6 +23,7 @@ from smartconnect.jobs.kafka_replication.troubles import LaneStuck
 from smartconnect.kafka.batch import parse_header
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels.batch import CONTROL
 from tests.support.broker_rules.asking import Owner
@@ -201,6 +202,29 @@ async def test_stuck_lane_has_its_transaction_aborted_and_whoever_puts_again_beg
         assert sent.outbox.quiet and sent.refused == []
         assert data(broker)[1:] == [(3, 0)] and data(broker, OTHER)[2:] == [(3, 0)]
         assert [len(broker.logs[tp].aborted) for tp in (TP, OTHER)] == [1, 1]
+
+
+@both_deliveries
+async def test_leader_that_cannot_be_reached_costs_its_own_lanes(
+    broker: FakeBroker, cluster: Cluster, delivery: Callable[[Cluster], Guard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was sent, so nothing is unknown: the transaction ends without them."""
+    monkeypatch.setattr(troubles, "MENDS_FOR_S", 0.1)
+
+    async def refused(node_id: int) -> Connection:
+        raise ClusterUnreachable("connection refused")
+
+    lane = Lane(TP)
+    async with sending(cluster, delivery(cluster)) as sent:
+        with monkeypatch.context() as away:
+            away.setattr(cluster, "dial", refused)
+            await sent.put(lane, 2, 3)
+            await sent.crew.wait_for(sent.outbox.settled())
+        assert sent.refused == [(TP, [0, 2], None)] and not sent.crew.failed.is_set() and data(broker) == []
+        await sent.put(lane, 2, 3)
+        await sent.outbox.settled()
+        await sent.guard.finish()
+        assert data(broker) == [(0, 0), (2, 2)]
 
 
 async def test_newer_owner_ends_the_incarnation_as_fenced(broker: FakeBroker, cluster: Cluster) -> None:

@@ -54,7 +54,7 @@ class Refusals:
             case code if code in UNAUTHORIZED:
                 self._closed(partition, code)
             case None:
-                self._rest(partition, "target_unavailable", f"{target} on the target has no leader")
+                self._rest(partition, "target_unavailable", f"{target} on the target has no leader, or none that can be reached")
             case code:
                 self._rest(partition, "target_unavailable", f"the target answers {code.name} for {target}{_said(refusal)}")
 

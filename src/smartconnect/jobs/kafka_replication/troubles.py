@@ -10,7 +10,7 @@ from smartconnect.domain.errors import Fenced, Retryable
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.partition import Lane
 from smartconnect.kafka.codes import FENCED, LEADER_MOVED, TRANSIENT, KafkaCode
-from smartconnect.kafka.produce_channel import Outcome
+from smartconnect.kafka.produce_channel import NeverSent, Outcome
 from smartconnect.kafka.timing import Pauses
 
 MENDS_FOR_S: Final = 5.0
@@ -89,7 +89,7 @@ class Troubles:
         if self._transactional:
             if code in FENCED:
                 raise Fenced(f"the target refuses our producer ({code.name}): somebody newer, or our transaction timed out")
-            if failure.lost is not None:
+            if failure.lost is not None and not isinstance(failure.lost, NeverSent):
                 raise Retryable(f"an answer of the target was lost: {failure.lost}", code="connection_lost")
         if code in _STATE_LOST or code in FENCED:
             raise Retryable(f"the target answers {code.name} for {failure.tp}", code="transaction_aborted")
@@ -107,4 +107,8 @@ def _repeatable(failure: Outcome) -> bool:
 
 
 def _maybe_stored(failure: Outcome | None) -> bool:
-    return failure is not None and _repeatable(failure) and (failure.refused is None or failure.refused.error not in _NOT_STORED)
+    if failure is None or not _repeatable(failure):
+        return False
+    if failure.refused is None:
+        return not isinstance(failure.lost, NeverSent)
+    return failure.refused.error not in _NOT_STORED
