@@ -161,10 +161,10 @@ class UnitStatus:
         return {name: self.base.get(name, 0) + own.get(name, 0) for name in names}
 
     def _due_partitions(self, progress: Progress | None) -> Sequence[PartitionProgress] | None:
-        if progress is None:
-            return None
+        if progress is None or (not progress.partitions and (self._sent is None or progress.phase == STARTING_PHASE)):
+            return None  # it does not know them yet: what was told last stays
         versions = (progress.partitions_version, progress.blocked_version)
-        if (versions == self._sent and not self._awaited) or (self._sent is None and not progress.partitions):
+        if versions == self._sent and not self._awaited:
             return None
         now = self._clock.monotonic()
         at_once = self._awaited or self.ended or self._sent is None or versions[1] != self._sent[1]

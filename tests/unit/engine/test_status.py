@@ -140,6 +140,24 @@ def test_partitions_are_sent_at_first_then_only_when_changed_and_every_15_s() ->
     assert unit.partitions() == (ROW,)
 
 
+def test_partitions_stay_told_while_an_incarnation_of_the_same_epoch_does_not_know_them_yet() -> None:
+    """A unit that was fenced although it is ours begins again without being taken: an empty list would make the registry forget all."""
+    blocked = a_progress(partitions=(ROW,), partitions_version=1, blocked_version=1)
+    unit = Unit(blocked)
+    ledger = unit.taken()
+    assert unit.partitions() == (ROW,)
+    unit.status.retrying(REASON)
+    unit.runner = FakeRunner(a_progress("starting"))
+    unit.status.driving(unit.runner, ledger)
+    unit.time.now += 60
+    assert unit.partitions() is None
+    unit.runner.shown = a_progress("starting", partitions=(ROW,), partitions_version=2, blocked_version=1)
+    assert unit.partitions() == (ROW,)
+    unit.runner.shown = a_progress(partitions_version=3)
+    unit.time.now += 60
+    assert unit.partitions() == ()
+
+
 def test_blocked_partition_and_a_units_end_are_told_at_once() -> None:
     unit = Unit(a_progress(partitions=(ROW,), partitions_version=1))
     unit.taken()

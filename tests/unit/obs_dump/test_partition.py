@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.unit.obs_dump.givens import a_partition
+from smartconnect.jobs.obs_dump.entries import Entry
+from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
+from tests.unit.obs_dump.givens import ORDERS_3, a_partition
 
 
 def test_a_partition_that_begins_in_a_new_topic_forgets_the_leader_epoch_of_the_old_one() -> None:
@@ -11,3 +13,11 @@ def test_a_partition_that_begins_in_a_new_topic_forgets_the_leader_epoch_of_the_
     partition.position, partition.read, partition.leader_epoch = None, 0, -1  # begun again, not committed yet
     assert partition.forget_uncommitted() == []
     assert (partition.read, partition.leader_epoch) == (0, -1)
+
+
+def test_a_partition_whose_start_is_not_committed_holds_no_drain() -> None:
+    """Its next owner begins where we would have."""
+    partition = Partition(ORDERS_3, read=40, next_start=40)
+    assert partition.settled
+    partition.pending.append(PendingEntry(Entry("lake", "k", "u", 1, 10, 0, 40), run=1))
+    assert not partition.settled

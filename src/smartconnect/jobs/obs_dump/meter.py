@@ -113,7 +113,8 @@ class Meter:
                 retries=inc.calls.retries,
             )
             counters.update(inc.counters)
-        partitions = list(self._roster.partitions.values()) if self._roster is not None else []
+        roster = self._roster
+        partitions = list(roster.partitions.values()) if roster is not None and roster.looked else []
         now, started, copying = self._clock.now_ms(), self._phase != STARTING, self._phase == INITIAL_COPY
         found = standing(partitions, _REACHED, now)
         troubled = inc.calls.reason() if inc is not None else None

@@ -124,8 +124,8 @@ class Partition:
 
     @property
     def reached(self) -> int | None:
-        """The position, as it is told of."""
-        return None if self.gone else self.position
+        """The position, as it is told of. That of a deleted topic is, until its gap has been told: the next owner would not do it."""
+        return None if self.gone and not self.selected else self.position
 
     @property
     def may_seal(self) -> bool:
@@ -135,7 +135,7 @@ class Partition:
     @property
     def wants_fetch(self) -> bool:
         """What predecessors promised appears first, and what was promised of an earlier topic: names might meet."""
-        if not self.selected or self.blocked is not None or self.rewinding or not self.told:
+        if not self.selected or self.gone or self.blocked is not None or self.rewinding or not self.told:
             return False
         return all(p.done for p in self.pending if p.upload is None or p.topic_id != self.topic_id)
 
@@ -157,10 +157,11 @@ class Partition:
 
     @property
     def settled(self) -> bool:
-        """Nothing is on its way: no open or sealed object, nothing pending, and the position is where we have read."""
+        """Nothing is on its way: no open or sealed object, nothing pending, and the position is where we have read, if it has one yet."""
         if self.forgotten:
             return all(pending.done for pending in self.pending)
-        return self.open is None and not self.sealed and not self.pending and not self.in_transaction and self.position == self.read
+        moved = self.position is not None and self.position != self.read
+        return self.open is None and not self.sealed and not self.pending and not self.in_transaction and not moved
 
     def forget_uncommitted(self) -> list[OpenObject | SealedObject]:
         """Back to the position: what was not committed is given to the caller, who lets go of its bytes."""

@@ -44,12 +44,13 @@ class Changes(NamedTuple):
 
 
 class Roster:
-    """All partitions of one incarnation by name."""
+    """All partitions of one incarnation by name. Before it has `looked`, some are missing and none is compared with what was reported of
+    it: nobody is told of them then, or the next owner would take our word for what somebody else did."""
 
     def __init__(self, inc: Incarnation, known: Known) -> None:
         self._inc, self._known = inc, known
         self.partitions: dict[TopicPartition, Partition] = {}
-        self._looked = False
+        self.looked = False
         self._replaced: set[UUID] = set()
         self._one_look = asyncio.Lock()
         for tp, position in known.positions.items():
@@ -62,7 +63,7 @@ class Roster:
 
     async def _look(self, max_age_s: float) -> Changes:
         selected = await self._inc.selected(max_age_s)
-        changes = Changes([], [], [] if self._looked else self._missing(selected))
+        changes = Changes([], [], [] if self.looked else self._missing(selected))
         taken_up = []
         for tp, topic_id in selected.items():
             partition = self.partitions.get(tp)
@@ -72,7 +73,7 @@ class Roster:
                 self._replaced.update(other for other in (partition.topic_id, partition.remade_as) if other is not None)
                 partition.remade_as, partition.selected = topic_id, True
                 changes.recreated.append(partition)
-            elif not partition.selected:
+            elif not partition.selected or (partition.gone and topic_id is not None):
                 if partition.gone and topic_id is not None and partition.topic_id == topic_id and not self._is_back(partition):
                     continue
                 partition.selected = True
@@ -83,12 +84,10 @@ class Roster:
         for partition in await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}):
             (changes.added if partition.remade_as is None else changes.recreated).append(partition)
         for tp, partition in self.partitions.items():
-            if partition.selected and tp not in selected:
-                partition.selected = False
-                if not partition.gone:
-                    partition.gone = True
-                    changes.gone.append(partition)
-        self._looked = True
+            if partition.selected and tp not in selected and not partition.gone:
+                partition.gone = True
+                changes.gone.append(partition)
+        self.looked = True
         return changes
 
     def _missing(self, selected: Mapping[TopicPartition, UUID | None]) -> list[Partition]:
@@ -148,9 +147,11 @@ class Roster:
             if offset is None:
                 continue
             partition = Partition(tp, read=offset, next_start=offset, position_start=offset, start_offset=offset, topic_id=topic_id)
-            partition.initial_end = offset if self._looked else None
+            partition.initial_end = offset if self.looked else None
             if tp in earlier:
+                last = known.reported[tp]
                 partition.topic_id, partition.remade_as = earlier[tp], topic_id
+                partition.expected, partition.gaps = last.offset, last.gaps if last.offset is None else 0
             else:
                 self._check_expected(partition)
             self.partitions[tp] = partition
