@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -20,7 +20,9 @@ from smartconnect.jobs.obs_dump.entries import NOTHING
 from smartconnect.jobs.obs_dump.gaps import Gaps
 from smartconnect.jobs.obs_dump.incarnation import ReadPosition
 from smartconnect.jobs.obs_dump.meter import Meter
+from smartconnect.jobs.obs_dump.partition import Partition
 from smartconnect.jobs.obs_dump.roster import Known, Roster
+from smartconnect.kafka.groups import Committed, GroupOffsets
 from smartconnect.kafka.offsets import EARLIEST, ListedOffset
 from smartconnect.kafka.types import TopicPartition
 from tests.support.dump_spec import a_spec
@@ -63,6 +65,11 @@ class Bench:
         roster = Roster(self.inc, Known(read, starts, self.ledger.reported))
         await self.meter.begin(roster, cast(Any, SimpleNamespace(tally=SimpleNamespace(**_NO_TALLY))), self.inc)
         return roster
+
+    def tell_gone(self, roster: Roster, partition: Partition) -> None:
+        """As the loop does, in its own time."""
+        sealer: Any = SimpleNamespace(rewind=lambda _: None)
+        Gaps(self.inc, roster, cast(Any, None), sealer, cast(Any, None), lambda _: None).topic_gone(partition)
 
     async def report(self) -> dict[tuple[str, int], ReportedPosition]:
         await self.ledger.report()
@@ -108,10 +115,8 @@ async def test_a_topic_that_is_gone_is_not_forgotten_before_that_is_told() -> No
     assert {key: (last.offset, last.gaps) for key, last in (await bench.report()).items()} == {FIRST: (100, 0), SECOND: (200, 0)}
 
     assert not (await roster.look(0)).gone
-    sealer: Any = SimpleNamespace(rewind=lambda partition: None)
-    gaps = Gaps(bench.inc, roster, cast(Any, None), sealer, cast(Any, None), lambda changes: None)
     for partition in changes.gone:
-        gaps.topic_gone(partition)
+        bench.tell_gone(roster, partition)
     assert {key: (last.offset, last.gaps) for key, last in (await bench.report()).items()} == {FIRST: (None, 1), SECOND: (None, 1)}
     assert bench.ledger.codes == ["topic_deleted"] * 2
 
@@ -125,6 +130,30 @@ async def test_a_topic_that_is_back_before_its_end_was_told_goes_on() -> None:
     bench.topics = there
     assert len((await roster.look(0)).added) == 2
     assert all(partition.wants_fetch for partition in roster.partitions.values())
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_without_topic_ids_a_topic_is_another_one_only_if_kafka_forgot_the_position(
+    held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that has just started may not know it for a moment: that is no reason to dump everything again."""
+    group = {tp: Committed(offset, 3, "") for tp, offset in ((FIRST, 100), (SECOND, 200)) if held}
+
+    async def fetched(*_: object, partitions: Collection[TopicPartition], **__: object) -> GroupOffsets:
+        return GroupOffsets({tp: group[tp] for tp in partitions if tp in group}, frozenset())
+
+    monkeypatch.setattr(roster_module, "fetch_offsets", fetched)
+    bench = Bench({})
+    there = bench.topics = {FIRST: None, SECOND: None}
+    roster = await bench.begin({FIRST: 100, SECOND: 200})
+    await roster.look(0)
+    bench.topics = {}
+    for partition in (await roster.look(0)).gone:
+        bench.tell_gone(roster, partition)
+    bench.topics = there
+    changes = await roster.look(0)
+    assert (len(changes.added), len(changes.recreated)) == ((2, 0) if held else (0, 2))
+    assert all(partition.wants_fetch is held for partition in roster.partitions.values())
 
 
 async def test_a_topic_made_again_is_known_as_that_until_its_gap_is_told() -> None:

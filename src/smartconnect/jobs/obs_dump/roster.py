@@ -21,6 +21,7 @@ from smartconnect.jobs.obs_dump.entries import NOTHING
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.topic_watch import selected_by
+from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_COMMITTED, list_offsets
 from smartconnect.kafka.types import TopicPartition
 
@@ -64,6 +65,7 @@ class Roster:
     async def _look(self, max_age_s: float) -> Changes:
         selected = await self._inc.selected(max_age_s)
         changes = Changes([], [], [] if self.looked else self._missing(selected))
+        kept = await self._still_held([tp for tp, topic_id in selected.items() if topic_id is None])
         taken_up = []
         for tp, topic_id in selected.items():
             partition = self.partitions.get(tp)
@@ -74,7 +76,8 @@ class Roster:
                 partition.remade_as, partition.selected = topic_id, True
                 changes.recreated.append(partition)
             elif not partition.selected or (partition.gone and topic_id is not None):
-                if partition.gone and topic_id is not None and partition.topic_id == topic_id and not self._is_back(partition):
+                same = partition.gone and (tp in kept if topic_id is None else partition.topic_id == topic_id)
+                if same and not self._is_back(partition):
                     continue
                 partition.selected = True
                 taken_up.append(partition)
@@ -107,6 +110,14 @@ class Roster:
             if news:
                 found.append(partition)
         return found
+
+    async def _still_held(self, nameless: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Of these, which have no topic id: those that were gone and whose position the group still has. It is forgotten with its topic."""
+        gone = {tp: known.position for tp in nameless if (known := self.partitions.get(tp)) is not None and known.gone}
+        if not gone:
+            return set()
+        found = await fetch_offsets(self._inc.cluster, self._inc.group, require_stable=False, partitions=gone)
+        return {tp for tp, position in gone.items() if (held := found.committed.get(tp)) is not None and held.offset == position}
 
     def _is_back(self, partition: Partition) -> bool:
         """The same topic is there again: brokers did not know it for a moment. False: it has no position, and is to be begun with."""
