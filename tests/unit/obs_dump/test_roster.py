@@ -22,6 +22,7 @@ from smartconnect.jobs.obs_dump.incarnation import ReadPosition
 from smartconnect.jobs.obs_dump.meter import Meter
 from smartconnect.jobs.obs_dump.partition import Partition
 from smartconnect.jobs.obs_dump.roster import Known, Roster
+from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.groups import Committed, GroupOffsets
 from smartconnect.kafka.offsets import EARLIEST, ListedOffset
 from smartconnect.kafka.types import TopicPartition
@@ -103,6 +104,23 @@ async def test_nothing_is_told_of_partitions_before_they_were_compared_with_what
         "position_gone",
     ]
     assert {key: last.offset for key, last in (await bench.report()).items()} == {FIRST: 100, SECOND: 200}
+
+
+@pytest.mark.parametrize("now", [OLD, NEW], ids=["the same topic", "made again"])
+async def test_what_was_reported_outlives_a_start_while_the_partition_has_no_leader(
+    now: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leaderless(_: object, wanted: Mapping[TopicPartition, int], __: object) -> dict[TopicPartition, ListedOffset]:
+        return {tp: ListedOffset(-1, -1, KafkaCode.LEADER_NOT_AVAILABLE) for tp in wanted}
+
+    monkeypatch.setattr(roster_module, "list_offsets", leaderless)
+    bench = Bench({FIRST: reported_of(100)})
+    bench.topics = {FIRST: now, SECOND: now}
+    roster = await bench.begin({})
+    changes = await roster.look(0)
+    assert [partition.tp for partition in (*changes.added, *changes.recreated)] == [FIRST]
+    assert (roster.partitions[FIRST].blocked is None) is (now is NEW)
+    assert {key: (last.offset, last.topic_id) for key, last in (await bench.report()).items()} == {FIRST: (100, str(OLD))}
 
 
 async def test_a_topic_that_is_gone_is_not_forgotten_before_that_is_told() -> None:

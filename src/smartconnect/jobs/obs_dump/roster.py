@@ -156,7 +156,9 @@ class Roster:
         for tp, topic_id in new.items():
             offset = earliest.get(tp) if tp in earlier else known.starts.get(tp, earliest.get(tp))
             if offset is None:
-                continue
+                if not self._is_remembered(tp):
+                    continue
+                offset = 0  # it is asked for again before anything is read: what was reported must not get lost until then
             partition = Partition(tp, read=offset, next_start=offset, position_start=offset, start_offset=offset, topic_id=topic_id)
             partition.initial_end = offset if self.looked else None
             if tp in earlier:
@@ -168,6 +170,11 @@ class Roster:
             self.partitions[tp] = partition
             begun.append(partition)
         return begun
+
+    def _is_remembered(self, tp: TopicPartition) -> bool:
+        """A position of it was reported in this run: it will be blocked, or told to be of a topic that was made again."""
+        last = self._known.reported.get(tp)
+        return last is not None and last.offset is not None
 
     def _check_expected(self, partition: Partition) -> None:
         """F3: a position was reported in this run, and the group has none: offsets were deleted or have expired."""
