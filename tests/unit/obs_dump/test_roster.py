@@ -150,6 +150,17 @@ async def test_a_topic_that_is_back_before_its_end_was_told_goes_on() -> None:
     assert all(partition.wants_fetch for partition in roster.partitions.values())
 
 
+async def test_a_topic_made_again_after_its_end_was_told_is_news_once() -> None:
+    bench = Bench({FIRST: reported_of(100), SECOND: reported_of(200)}, OnGap.STOP)
+    roster = await bench.begin({FIRST: 100, SECOND: 200})
+    await roster.look(0)
+    bench.topics = {}
+    for partition in (await roster.look(0)).gone:
+        bench.tell_gone(roster, partition)
+    bench.topics = {FIRST: NEW, SECOND: NEW}
+    assert [len((await roster.look(0)).recreated) for _ in range(3)] == [2, 0, 0]
+
+
 @pytest.mark.parametrize("held", [True, False])
 async def test_without_topic_ids_a_topic_is_another_one_only_if_kafka_forgot_the_position(
     held: bool, monkeypatch: pytest.MonkeyPatch

@@ -71,13 +71,14 @@ class Roster:
             partition = self.partitions.get(tp)
             if partition is None:
                 continue
+            same = tp in kept if topic_id is None else partition.topic_id == topic_id
+            back = partition.gone and partition.remade_as is None and same
             if self._is_another(partition, topic_id):
                 self._replaced.update(other for other in (partition.topic_id, partition.remade_as) if other is not None)
                 partition.remade_as, partition.selected = topic_id, True
                 changes.recreated.append(partition)
-            elif not partition.selected or (partition.gone and topic_id is not None):
-                same = partition.gone and (tp in kept if topic_id is None else partition.topic_id == topic_id)
-                if same and not self._is_back(partition):
+            elif not partition.selected or back:
+                if back and not self._is_back(partition):
                     continue
                 partition.selected = True
                 taken_up.append(partition)
