@@ -163,10 +163,9 @@ async def test_a_topic_that_a_coordinator_does_not_know_for_a_moment_is_not_dump
         )
         await story.writer.write(50)
         await refused.hit()
-        await eventually(lambda: set(unit.ledger.codes) == {"topic_deleted"}, 60, what="the partitions are taken for gone")
         await story.holds(story.writer.expected)
         await caught_up(runner, 300)
-    assert "topic_recreated" not in unit.ledger.codes
+    assert set(unit.ledger.codes) <= {"topic_deleted"}  # not told where the next look is quicker than the news
     await story.holds(story.writer.expected)
     async with unit.running():  # whose janitor finds the upload that was not committed
         await eventually(lambda: _is_swept(story), what="no upload is left")
