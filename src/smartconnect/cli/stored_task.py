@@ -40,9 +40,11 @@ async def opened(config: Path) -> AsyncIterator[tuple[Settings, Registry]]:
 
 
 def check_registry_exists(settings: Settings) -> None:
-    """Opening makes a new registry where there is none; a command that only looks at tasks must not."""
+    """Opening makes a new registry where there is none; a command that works on what is there must not."""
+    from smartconnect.registry.dialect import sqlite_path
+
     url = settings.registry.url
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+    if not sqlite_path(url).exists():
         raise SettingsInvalid(
             f"registry.url: {url} does not exist; run the command where the service runs, or name its file by --config"
         )
