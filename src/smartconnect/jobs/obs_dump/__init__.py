@@ -1,0 +1,3 @@
+"""Kafka topics to objects in a bucket, each record once. `job` is what the engine and `control` see; `runner` is the loop, from which the
+data path reads downwards: ARCHITECTURE.md, "The data path of a dump".
+"""
