@@ -13,17 +13,19 @@ from dataclasses import dataclass, field
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.errors import Fenced, Retryable, SmartConnectError
 from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationOptions, ReplicationSpec
-from smartconnect.domain.planning import UnitName
+from smartconnect.domain.planning import UnitName, transactional_id
 from smartconnect.domain.policies import ConsumerStrategy
 from smartconnect.domain.progress import Level, Progress
 from smartconnect.domain.secret import Secret
 from smartconnect.domain.task import Desired, Kind, Task, TaskConfig
 from smartconnect.engine.unit import OlderPlan, ReportedPosition, StopCause, StopSignal, UnitContext
 from smartconnect.jobs.kafka_replication.environment import Directory, WorkerResources, make_worker_resources
+from smartconnect.jobs.kafka_replication.peers import peer_connection
 from smartconnect.jobs.kafka_replication.runner import ReplicationRunner
 from smartconnect.jobs.kafka_replication.steps import NullStepLog, StepLog
 from smartconnect.registry.partitions import PackedPartitions, pack_partitions
 from smartconnect.settings import InstanceSettings, KafkaReplicationSettings
+from tests.support.transactions import markers_written
 from tests.support.waiting import eventually
 
 INSTANCE = "b54c9dd8-0000-0000-0000-00000000000a"
@@ -134,19 +136,18 @@ class UnitUnderTest:
 
     def runner(self, resources: WorkerResources | None = None) -> ReplicationRunner:
         """A new incarnation, not started."""
-        instance = InstanceSettings(id=INSTANCE, project_id="p", bootstrap_servers=self.current_servers)
-        directory = Directory(lambda wanted: instance if wanted == INSTANCE else None, lambda: self.settings)
+        current = self._current
+        directory = Directory(lambda wanted: current if wanted == INSTANCE else None, lambda: self.settings)
         shared = resources or make_worker_resources(directory, Clock(), random.Random(1), self.steps)
         self.epoch += 1
-        unit = UnitName(self.direction.value, 1, 0)
-        context = UnitContext(self.task, unit, 1, self.epoch, f"i{self.epoch}", {}, self.ledger, shared)
+        context = UnitContext(self.task, self._unit, 1, self.epoch, f"i{self.epoch}", {}, self.ledger, shared)
         runner = ReplicationRunner(context, self.spec, shared)
         self.ledger.shown = runner.progress
         return runner
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ReplicationRunner]:
-        """Runs it; leaving drains. What it raises fails the test at once."""
+        """Runs it; leaving drains, and waits until readers see what was committed. What it raises fails the test at once."""
         runner, stop = self.runner(), StopSignal()
         life = asyncio.create_task(runner.run(stop))
         body = asyncio.current_task()
@@ -162,6 +163,7 @@ class UnitUnderTest:
             stop.set(StopCause.PAUSE)
             if not life.done():
                 await life
+        await self.commit_is_seen()
 
     @asynccontextmanager
     async def supervised(self) -> AsyncIterator[Supervised]:
@@ -173,11 +175,26 @@ class UnitUnderTest:
         finally:
             seen.stop.set(StopCause.PAUSE)
             await life
+        await self.commit_is_seen()
 
     async def kill(self, life: asyncio.Task[None]) -> None:
         """End an incarnation as abruptly as one process can end a part of itself: nothing is drained."""
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
+
+    async def commit_is_seen(self) -> None:
+        """Brokers say yes to EndTxn before its markers are in the logs."""
+        to_peer = self.direction is Direction.PUSH
+        target = peer_connection(self.spec.peer, lambda _: None, self.settings.peer_ca_file) if to_peer else self._current
+        await markers_written(target, transactional_id(self.task_id, self._unit))
+
+    @property
+    def _unit(self) -> UnitName:
+        return UnitName(self.direction.value, 1, 0)
+
+    @property
+    def _current(self) -> InstanceSettings:
+        return InstanceSettings(id=INSTANCE, project_id="p", bootstrap_servers=self.current_servers)
 
 
 class Supervised:

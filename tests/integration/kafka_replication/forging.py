@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from smartconnect.domain.verification import Finding, VerifyRequest, VerifyResult
 from smartconnect.jobs.kafka_replication.origins import Origin
 from smartconnect.jobs.kafka_replication.position_store import PositionStore, StoredPosition
-from smartconnect.jobs.kafka_replication.positions_topic import partition_of
 from smartconnect.jobs.kafka_replication.producer_ids import OriginWriter
 from smartconnect.jobs.kafka_replication.verify.sides import Way
 from smartconnect.jobs.kafka_replication.verify.verifier import Verifier
 from smartconnect.kafka.cluster import Cluster
-from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, READ_UNCOMMITTED, list_offsets
 from smartconnect.kafka.plain_produce import produce_plain
 from smartconnect.kafka.producer_ids import new_producer_id
 from smartconnect.kafka.security import KafkaSecurity
@@ -23,7 +21,6 @@ from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import encode
 from tests.support.records import Record
 from tests.support.replication_unit import UnitUnderTest
-from tests.support.waiting import eventually
 
 _BATCH = 500
 
@@ -54,20 +51,13 @@ class Both:
     target: Cluster
 
     async def verify(self, request: VerifyRequest | None = None) -> Found:
-        """As `smart-connect verify` does, in this loop, when the last commit is there for readers: brokers say yes to EndTxn before."""
+        """As `smart-connect verify` does, in this loop, when the last commit is there for readers."""
         unit = self.unit
-        await eventually(self._no_commit_is_under_way, what="the markers of the last commit are written")
+        await unit.commit_is_seen()
         way = Way(unit.task, unit.spec, unit.direction, self.source, self.target)
         result = VerifyResult()
         verifier = Verifier(way, request or VerifyRequest(), result)
         return Found([finding async for finding in verifier.run()], result)
-
-    async def _no_commit_is_under_way(self) -> bool:
-        tp = partition_of(self.unit.task_id)
-        committed, whole = [
-            (await list_offsets(self.target, {tp: LATEST}, seen))[tp] for seen in (READ_COMMITTED, READ_UNCOMMITTED)
-        ]
-        return committed == whole
 
     async def forge(
         self, topic: str, copies: Sequence[Record], next_source: int, *, target_next: int | None = None, start: int | None = None

@@ -54,10 +54,12 @@ async def restart(broker: KafkaCluster, how: str) -> float:
     return time.monotonic() - began
 
 
-async def comes(reader: Pauses, when: str) -> None:
-    """Something new, from now on."""
+async def comes(original: Pauses, copy: Pauses, when: str) -> None:
+    """Something new, from now on; on the target as soon as readers of the source see it. What holds those back (a transaction of the
+    writer that is left open times out after a minute) is not the copy's doing."""
     now = time.monotonic()
-    await eventually(lambda: reader.has_seen_since(now), 60, what=f"the reader of the target sees records {when}")
+    await eventually(lambda: original.has_seen_since(now), 120, what=f"the reader of the source sees records {when}")
+    await eventually(lambda: copy.has_seen_since(now), 60, what=f"the reader of the target sees records {when}")
 
 
 async def is_well(story: Story) -> bool:
@@ -70,13 +72,13 @@ async def restarted_under_load(stage: Stage, topic: str, plan: Sequence[tuple[st
     story = stage.story(topic)
     await story.begin()
 
-    async with watched(story.target) as reader, load(story.writer):
+    async with watched(story.source) as original, watched(story.target) as copy, load(story.writer):
         for side, how in plan:
-            await comes(reader, f"before the {side} is {how}")
-            reader.forget()
+            await comes(original, copy, f"before the {side} is {how}")
+            copy.forget()
             away_s = await restart(stage.brokers[side], how)
-            await comes(reader, f"after the {side} was {how}")
-            print(f"{side} {how}: away for {away_s:.1f} s, longest pause of a reader {reader.longest_s():.1f} s")
+            await comes(original, copy, f"after the {side} was {how}")
+            print(f"{side} {how}: away for {away_s:.1f} s, longest pause of a reader {copy.longest_s():.1f} s")
             await eventually(lambda: is_well(story), 60, what=f"all is well after the {side} was {how}")
     await story.end()
 
