@@ -18,6 +18,7 @@ from pathlib import Path
 from smartconnect.domain.errors import SandboxFailed
 from smartconnect.sandbox.cache import run_folder
 from smartconnect.sandbox.certificates import Certificates, make_certificates
+from smartconnect.sandbox.kafka_classes import archive_flags
 from smartconnect.sandbox.kafka_files import (
     LOG_SETTINGS,
     SCRAM_FORMAT_SINCE,
@@ -40,6 +41,7 @@ MODEST_JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=1")
 BENCHMARK_JVM = ("-Xmx512m", "-XX:+UseG1GC")
 
 _STARTED = "Kafka Server started"
+_ARCHIVE_DEADLINE_S = 120.0
 _TOOL_JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
@@ -50,7 +52,7 @@ class KafkaOptions:
     `properties` override ours on every node. `racks`, one for each node, are their `broker.rack`. With a SASL `security` the users
     of `scram_users` (both SCRAM mechanisms; Kafka 3.5 and later) and `plain_users` exist; `authorizer` turns on ACLs, with
     `User:admin` and the INTERNAL listener as super users. `folder`: kept after the context; None: a folder of the cache that is
-    removed.
+    removed. `archived`: whether nodes start from the archive of classes; False for the one that makes it.
     """
 
     version: str = KAFKA_VERSION
@@ -62,6 +64,7 @@ class KafkaOptions:
     properties: Mapping[str, str] = field(default_factory=dict)
     racks: tuple[str, ...] | None = None
     jvm: tuple[str, ...] = MODEST_JVM
+    archived: bool = True
     folder: Path | None = None
     start_deadline_s: float = 120.0
 
@@ -87,6 +90,7 @@ class KafkaCluster:
         self._lifetime = lifetime
         self._java = Path("java")
         self._libraries = Path()
+        self._archive_flags: tuple[str, ...] = ()
 
     @property
     def bootstrap_servers(self) -> str:
@@ -123,6 +127,8 @@ class KafkaCluster:
     async def start(self) -> None:
         """Format and start all nodes at once; on failure none is left running."""
         self._libraries, self._java = await asyncio.to_thread(self._prepare)
+        if self.options.archived:
+            self._archive_flags = await archive_flags(self.options.version, self._learn)
         if self.options.security.endswith("SSL"):
             self.certificates = await asyncio.to_thread(make_certificates, self.folder / "tls")
         self.nodes = [self._node(index) for index in range(self.options.nodes)]
@@ -166,6 +172,12 @@ class KafkaCluster:
         java = ensure(Tool.JAVA)[Tool.JAVA]
         return libraries(self.options.version), java
 
+    async def _learn(self, flags: tuple[str, ...]) -> None:
+        """A plain broker of this version from its start to its clean end, with more flags for Java."""
+        options = KafkaOptions(version=self.options.version, jvm=(*MODEST_JVM, *flags), archived=False)
+        async with kafka_cluster(options) as cluster:
+            await cluster.nodes[0].stop(_ARCHIVE_DEADLINE_S)
+
     def _node_ports(self, index: int) -> NodePorts:
         client, proxied, proxy, internal = free_ports(4)
         return NodePorts(client, proxied, proxy, internal, controller=free_port() if index == 0 else 0)
@@ -179,7 +191,7 @@ class KafkaCluster:
 
         options = self.options
         argv = (
-            str(self._java), *options.jvm, f"-Dlog4j2.configurationFile={LOG_SETTINGS}",
+            str(self._java), *options.jvm, *self._archive_flags, f"-Dlog4j2.configurationFile={LOG_SETTINGS}",
             "-cp", self.classpath, "kafka.Kafka", str(folder / "server.properties"),
         )  # fmt: skip
         command = ServerCommand(

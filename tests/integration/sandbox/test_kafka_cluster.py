@@ -61,6 +61,12 @@ async def test_sasl_ssl_with_an_authorizer_lets_in_who_may_and_nobody_else() -> 
         await writer.write(5)
 
 
+async def test_a_broker_starts_from_the_archive_of_classes() -> None:
+    async with kafka_cluster() as cluster:
+        mapped = Path(f"/proc/{cluster.nodes[0].pid}/maps").read_text()
+        assert f"kafka-classes/{cluster.options.version}/" in mapped
+
+
 async def test_mutual_tls_knows_the_client_by_its_certificate() -> None:
     options = KafkaOptions(security="SSL", authorizer=True, properties={"super.users": "User:CN=client;User:ANONYMOUS"})
     async with kafka_cluster(options) as cluster:
