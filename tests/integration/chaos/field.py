@@ -110,7 +110,7 @@ class Field:
         goal = self.tail.follow().lost + number
         await eventually(lambda: self.tail.follow().lost >= goal, AIM_S, what=f"{number} more calls without an answer")
 
-    async def strike(self, row: str, *, idle: bool = False) -> None:
+    async def strike(self, row: str, within_s: float = AIM_S, *, idle: bool = False) -> None:
         """kill -9 of every worker at a moment when a unit *provably* stands in this row of the crash table, and with `idle` while nothing
         is on its way anywhere: they are frozen first, and die only if the log still says so then."""
 
@@ -128,7 +128,7 @@ class Field:
             self.thaw()
             return False
 
-        await eventually(struck, AIM_S, what=f"a unit stands in row {row}")
+        await eventually(struck, within_s, what=f"a unit stands in row {row}")
 
     async def replaced(self, before: dict[str, str]) -> None:
         """New incarnations of all units, other than `before` (see `StepTail.begun`)."""
