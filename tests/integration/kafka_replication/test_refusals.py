@@ -11,48 +11,39 @@ from dataclasses import replace
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from smartconnect.domain.kafka_replication_spec import (
     Delivery,
     Direction,
     OnRejectedRecord,
-    Peer,
     ReplicationOptions,
     ReplicationSpec,
 )
-from smartconnect.domain.secret import Secret
-from smartconnect.jobs.kafka_replication import refusals
+from smartconnect.jobs.kafka_replication import rests
 from smartconnect.kafka.admin import Resource, ResourceKind, describe_configs, incremental_alter_configs
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.security import KafkaSecurity
-from smartconnect.sandbox.kafka import KafkaCluster, KafkaOptions, kafka_cluster
+from smartconnect.sandbox.kafka import KafkaCluster, kafka_cluster
 from tests.integration.kafka_replication.stories import blocked, contents, eventually_holds, row_of
 from tests.support.kafka_api import ApiKey
 from tests.support.kafka_proxy import KafkaProxy
 from tests.support.mirror import Side, eventually_mirrored
 from tests.support.records import RecordWriter, WriterOptions
 from tests.support.replication_unit import UnitUnderTest, caught_up, spec_of
+from tests.support.rights import GUARDED, grant, joes_peer
 from tests.support.services import Names, shared
 from tests.support.topics import create_topic
 from tests.support.waiting import eventually
 
 FAST = ReplicationOptions(refresh_interval_s=0.5)
 DAY_MS = 86_400_000
-PASSWORD = "correct-horse"
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What rests is tried again after a second instead of thirty."""
-    monkeypatch.setattr(refusals, "_FIRST_REST_S", 1.0)
+    monkeypatch.setattr(rests, "_FIRST_REST_S", 1.0)
 
 
 class Pair:
@@ -340,27 +331,13 @@ async def test_records_without_a_key_are_left_out_of_a_compacted_topic_where_the
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[KafkaCluster]:
     """A Kafka with ACLs on which Joe may what `grant` lets him."""
-    options = KafkaOptions(security="SASL_PLAINTEXT", plain_users={"joe": PASSWORD, "admin": "admin-secret"}, authorizer=True)
-    with shared(kafka_cluster(options)) as cluster:
+    with shared(kafka_cluster(GUARDED)) as cluster:
         yield cluster
-
-
-async def grant(
-    server: KafkaCluster, what: ResourceType, name: str, operations: Sequence[AclOperation], how: str = "LITERAL"
-) -> None:
-    acls = [
-        AclBinding(what, name, ResourcePatternType[how], "User:joe", "*", operation, AclPermissionType.ALLOW)
-        for operation in operations
-    ]
-    admin = AdminClient({"bootstrap.servers": server.internal_servers, "log_level": 0})
-    for future in (await asyncio.to_thread(admin.create_acls, acls)).values():
-        await asyncio.to_thread(future.result, 30)
 
 
 def push_to(server: KafkaCluster, topics: Sequence[str]) -> ReplicationSpec:
     """From here to Joe's cluster."""
-    peer = Peer(None, server.bootstrap_servers, "SASL_PLAINTEXT", "PLAIN", "joe", Secret(PASSWORD))
-    return replace(spec_of("unused:1", topics, FAST), peer=peer, directions=(Direction.PUSH,))
+    return replace(spec_of("unused:1", topics, FAST), peer=joes_peer(server), directions=(Direction.PUSH,))
 
 
 async def test_a_topic_that_may_not_be_written_stops_alone_until_it_may(

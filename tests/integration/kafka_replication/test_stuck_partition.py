@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from smartconnect.domain.kafka_replication_spec import ReplicationOptions
-from smartconnect.jobs.kafka_replication import refusals, troubles
+from smartconnect.jobs.kafka_replication import rests, troubles
 from smartconnect.jobs.kafka_replication.runner import ReplicationRunner
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.sandbox.kafka import KafkaCluster, KafkaOptions, kafka_cluster
@@ -82,7 +82,7 @@ async def flows(kafka: KafkaCluster, peer_kafka: KafkaCluster, proxied_kafka: Ka
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(troubles, "MENDS_FOR_S", 1.0)
     monkeypatch.setattr(troubles, "_STUCK_WITH_IT_S", 0.5)
-    monkeypatch.setattr(refusals, "_FIRST_REST_S", 0.5)
+    monkeypatch.setattr(rests, "_FIRST_REST_S", 0.5)
 
 
 async def test_a_partition_that_may_be_stored_or_not_rests_and_the_others_go_on(flows: Flows) -> None:

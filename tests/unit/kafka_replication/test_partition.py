@@ -71,6 +71,18 @@ def test_rewinding_looks_again_at_all_that_is_not_on_the_target() -> None:
     assert (subject.read, subject.acked, subject.nbytes_in_air, len(subject.flights)) == (15, 15, 0, 0)
 
 
+def test_what_lands_while_it_is_blocked_is_no_sign_that_the_cause_is_gone() -> None:
+    """It was on its way when the source began to refuse what comes next."""
+    subject = partition(10)
+    first, second = fly(subject, 10, 5), fly(subject, 15, 5)
+    subject.blocked, subject.told, subject.retries = Reason("permission_missing", "grant READ", since=0), "permission_missing", 1
+    subject.landed_on_target(subject.flights.popleft(), 0)
+    assert (subject.acked, subject.told, subject.retries) == (first.next, "permission_missing", 1)
+    subject.blocked = None
+    subject.landed_on_target(subject.flights.popleft(), 5)
+    assert (subject.acked, subject.told, subject.retries) == (second.next, None, 0)
+
+
 def test_rolling_back_looks_again_at_all_that_is_not_committed() -> None:
     """Committed to 20; two batches landed since, one of them behind a gap, and one is on its way."""
     released: list[str] = []

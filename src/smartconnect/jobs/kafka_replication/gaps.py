@@ -3,6 +3,7 @@
 Each is an event and a mark in progress. `on_gap = "continue"` goes on at the first record that there is, `"stop"` blocks the partition.
 A partition jumps only when nothing of it is on its way, and when the registry knows of the gap: a position behind one, or a smaller one, is
 never committed before that. Who dies in between leaves a gap that is found again: counted once, and told once as long as it is the same.
+What the source refuses without a gap (a right that is missing, a code that nobody expects) lets the partition rest, and try again.
 Called by the runner's loop only."""
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Final
 
 from smartconnect.domain.policies import OnGap
 from smartconnect.domain.progress import Level
+from smartconnect.jobs.kafka_replication import rests
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.partition import Jump, Partition
 from smartconnect.jobs.kafka_replication.roster import Roster
-from smartconnect.jobs.kafka_replication.topic_view import Link
+from smartconnect.jobs.kafka_replication.topic_view import Link, unreadable_trouble
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher
 from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_COMMITTED, list_offsets
@@ -43,9 +45,16 @@ class Gaps:
             case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
                 self.gone(partition)
             case KafkaCode.TOPIC_AUTHORIZATION_FAILED:
-                self.block(partition, "permission_missing", f"Kafka refuses to read {partition.tp}: grant READ on the topic")
+                self._unreadable(partition)
             case code:
-                self.block(partition, "kafka_refused", f"Kafka answers {code.name} for {partition.tp} at offset {partition.read}")
+                self.rest(partition, "kafka_refused", f"Kafka answers {code.name} for {partition.tp} at offset {partition.read}")
+
+    def _unreadable(self, partition: Partition) -> None:
+        """Told once for all partitions of its topic."""
+        trouble = unreadable_trouble(partition.tp.topic)
+        if partition.told != trouble.code and trouble.message in self._roster.reasons():
+            partition.told = trouble.code
+        self.rest(partition, *trouble)
 
     def damaged(self, partition: Partition, damage: str) -> None:
         """Fetched again, three times, then the partition is blocked; a broken body is never signed again, and never skipped."""
@@ -102,6 +111,11 @@ class Gaps:
         self.stop(partition)
         partition.retry_at = None
         self._roster.block(partition, code, message)
+
+    def rest(self, partition: Partition, code: str, message: str, *, soon: bool = False) -> None:
+        """Blocked for now: tried again by itself, where it stopped (`rests`)."""
+        self.block(partition, code, message)
+        rests.begin(partition, self._inc.clock.monotonic(), soon=soon)
 
     def stop(self, partition: Partition) -> None:
         """Fetch it no longer."""

@@ -117,9 +117,10 @@ class Partition:
     `left_out`: source offsets of records that the target refuses and `on_rejected_record` leaves out; `clamps`: their timestamps are.
     `landed` counts flights that are on the target, `landed_before` those in the position being committed, `landed_committed` those in the
     committed one. `rewinds` counts: who has waited for something sees whether what it holds is still the next. `told`: the code of the
-    last block that was told, until something lands again. `gaps` were counted in this run, `gaps_passed` of them lie before `acked`,
-    `gaps_committed` before the committed position: where the first two differ, the next gap is one that was counted already, and `gap` is
-    what was told of it. `missing`: the position that was reported in this run, where the target holds a smaller one or none."""
+    last block that was told, until something lands again that was fetched after it. `gaps` were counted in this run, `gaps_passed` of them
+    lie before `acked`, `gaps_committed` before the committed position: where the first two differ, the next gap is one that was counted
+    already, and `gap` is what was told of it. `missing`: the position that was reported in this run, where the target holds a smaller one
+    or none."""
 
     link: Link
     lane: Lane
@@ -230,7 +231,8 @@ class Partition:
             self.map.skip_to(flight.next)
         self.records += flight.count
         self.nbytes += flight.nbytes
-        self.retries, self.told = 0, None
+        if self.blocked is None:  # what was on its way when the source began to refuse it cures nothing
+            self.retries, self.told = 0, None
         if self.rewrite is not None and self.acked > self.rewrite:
             self.rewrite = None
         if self.left_out:

@@ -17,9 +17,6 @@ from smartconnect.jobs.kafka_replication.room import Room
 from smartconnect.jobs.kafka_replication.topic_view import TopicView
 from smartconnect.kafka.codes import UNAUTHORIZED, KafkaCode
 
-_FIRST_REST_S: Final = 30.0
-_LONGEST_REST_S: Final = 300.0
-_SOON_S: Final = 2.0
 _OF_THE_DATA: Final = frozenset(
     {
         KafkaCode.INVALID_RECORD,
@@ -54,9 +51,11 @@ class Refusals:
             case code if code in UNAUTHORIZED:
                 self._closed(partition, code)
             case None:
-                self._rest(partition, "target_unavailable", f"{target} on the target has no leader, or none that can be reached")
+                self._gaps.rest(
+                    partition, "target_unavailable", f"{target} on the target has no leader, or none that can be reached"
+                )
             case code:
-                self._rest(partition, "target_unavailable", f"the target answers {code.name} for {target}{_said(refusal)}")
+                self._gaps.rest(partition, "target_unavailable", f"the target answers {code.name} for {target}{_said(refusal)}")
 
     def not_admitted(self, partition: Partition, code: KafkaCode) -> None:
         """The target does not let the partition into a transaction; what waited was taken back."""
@@ -66,9 +65,11 @@ class Refusals:
     def _closed(self, partition: Partition, code: KafkaCode) -> None:
         target = partition.link.target
         if code is KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
-            self._rest(partition, "target_missing", f"{target} is not on the target", soon=True)
+            self._gaps.rest(partition, "target_missing", f"{target} is not on the target", soon=True)
         else:
-            self._rest(partition, "permission_missing", f"Kafka refuses to write {target}: grant WRITE on topic {target.topic}")
+            self._gaps.rest(
+                partition, "permission_missing", f"Kafka refuses to write {target}: grant WRITE on topic {target.topic}"
+            )
 
     def _of_the_data(self, partition: Partition, flight: Flight, refusal: Refusal) -> None:
         if not flight.rewritten:
@@ -90,12 +91,12 @@ class Refusals:
             return
         code = refusal.code.name if refusal.code is not None else "an error"
         where = f"offset {min(bad)}" if bad else f"offsets {flight.first} to {flight.next - 1}"
-        self._rest(partition, "record_rejected", f"the target answers {code} for {partition.tp}, {where}{_said(refusal)}")
+        self._gaps.rest(partition, "record_rejected", f"the target answers {code} for {partition.tp}, {where}{_said(refusal)}")
 
     def cannot(self, partition: Partition, why: PartitionBlocked) -> None:
         """The partition's next batch cannot be written anew for the target."""
         self._view.forget_limits(partition.link.target.topic)
-        self._rest(partition, why.code, str(why))
+        self._gaps.rest(partition, why.code, str(why))
 
     def _too_large(self, partition: Partition, flight: Flight) -> None:
         """The limit has shrunk, or the target recompresses: decode, by what the limit is said to be then."""
@@ -105,19 +106,12 @@ class Refusals:
         self._view.forget_limits(target.topic)
         partition.rewrite = flight.first
         if flight.rewritten:
-            self._rest(
+            self._gaps.rest(
                 partition,
                 "batch_too_large",
                 f"{target} on the target takes no batch of {flight.nbytes} bytes: raise max.message.bytes of {target.topic} there",
                 soon=True,
             )
-
-    def _rest(self, partition: Partition, code: str, message: str, *, soon: bool = False) -> None:
-        """Blocked for now; tried again after a while, twice as long each time."""
-        self._gaps.block(partition, code, message)
-        first_s = _SOON_S if soon else _FIRST_REST_S
-        partition.retry_at = self._inc.clock.monotonic() + min(_LONGEST_REST_S, first_s * 2 ** min(partition.retries, 10))
-        partition.retries += 1
 
     def _tell(self, code: str, message: str) -> None:
         self._inc.context.ledger.event(Level.WARNING, code, message)

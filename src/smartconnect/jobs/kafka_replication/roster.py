@@ -85,6 +85,10 @@ class Roster:
             partition.told = code
         partition.blocked = Reason(code, message, since=self._inc.clock.now_ms())
 
+    def reasons(self) -> set[str]:
+        """What is told of partitions now, in words."""
+        return {partition.blocked.message for partition in self.partitions.values() if partition.blocked is not None}
+
     async def earliest(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Log starts; partitions without a leader or rights, or whose leader is away, are left out: a later look finds them again."""
         found = await list_offsets(self._inc.source, dict.fromkeys(tps, EARLIEST), READ_COMMITTED, patient=False)

@@ -15,6 +15,7 @@ from smartconnect.domain.errors import PartitionBlocked
 from smartconnect.domain.kafka_replication_spec import ReplicationSpec
 from smartconnect.domain.progress import Progress
 from smartconnect.engine.unit import StopSignal, UnitContext
+from smartconnect.jobs.kafka_replication import rests
 from smartconnect.jobs.kafka_replication.committer import Committer, CommitterEvents
 from smartconnect.jobs.kafka_replication.environment import WorkerResources
 from smartconnect.jobs.kafka_replication.freshness import Freshness
@@ -85,8 +86,8 @@ class MovingUnit:
         committer_events = CommitterEvents(self._committed, self._not_admitted, self._aborted)
         self._committer = Committer(inc, self._outbox, committer_events)
         options = view_options(inc.spec, inc.direction, inc.context.task.id, inc.is_ours)
-        self._view = TopicView(inc.source, inc.target, inc.naming, options)
-        self._keeper = TopicKeeper(inc, self._view, options.mark)
+        self._view = TopicView(inc.source, inc.target, inc.naming, options, {tp.topic for tp in known.positions})
+        self._keeper = TopicKeeper(inc, self._view, options.mark, self._roster.reasons)
         self._room = Room(inc.target, self._view)
         self._freshness = Freshness(inc.context.task.id, inc.clock)
         self._intake = Intake(inc, self._outbox, loops_for(inc), self._room, self._freshness)
@@ -228,8 +229,7 @@ class MovingUnit:
             self._fetch(partition)
         calm = True
         for partition in self._roster.partitions.values():
-            if partition.retry_at is not None and partition.retry_at <= now:
-                partition.blocked = partition.retry_at = None
+            rests.end(partition, now, self._roster.troubles.get(partition.tp.topic))
             if not partition.fetching and partition.wants_fetch and not partition.flights:
                 self._fetch(partition)
             calm = calm and partition.fetching

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
@@ -18,10 +18,10 @@ _SOON_TRIES: Final = 20
 
 
 class TopicKeeper:
-    """One incarnation's."""
+    """One incarnation's. `told`: the reasons, in words, for which partitions stand still: a look tells none of them again."""
 
-    def __init__(self, inc: Incarnation, view: TopicView, mark: str) -> None:
-        self._inc, self._view = inc, view
+    def __init__(self, inc: Incarnation, view: TopicView, mark: str, told: Callable[[], Collection[str]]) -> None:
+        self._inc, self._view, self._told = inc, view, told
         self._keeps = inc.context.unit.index == 0
         wishes = TopicWishes(mark, inc.spec.replication_factor, inc.spec.options.sync_topic_configs)
         self._topics = TargetTopics(inc.source, inc.target, wishes, inc.context.ledger.event)
@@ -45,8 +45,9 @@ class TopicKeeper:
     async def _look(self) -> Seen:
         """One look; what the target lacks is made, and what cannot be made is a trouble of its topic."""
         seen = await self._view.look()
-        if self._keeps:
-            self._topics.tell(seen.troubles)
+        if self._keeps and seen.troubles:
+            told = self._told()
+            self._topics.tell({topic: trouble for topic, trouble in seen.troubles.items() if trouble.message not in told})
         if not self._keeps or not any(pair.missing for pair in seen.pairs.values()):
             return seen
         troubles = await self._topics.create_and_grow(seen)

@@ -16,6 +16,7 @@ from uuid import UUID
 from smartconnect.domain.errors import PartitionBlocked, PermissionMissing
 from smartconnect.domain.kafka_replication_spec import Direction, ReplicationSpec
 from smartconnect.jobs.kafka_replication.naming import HEARTBEATS, Naming
+from smartconnect.jobs.kafka_replication.source_topics import SourceTopics
 from smartconnect.jobs.kafka_replication.topic_configs import mark_of
 from smartconnect.jobs.kafka_replication.topic_limits import LimitsReader, TopicLimits
 from smartconnect.kafka.admin import Refused
@@ -95,10 +96,11 @@ def view_options(spec: ReplicationSpec, direction: Direction, task_id: str, mine
 
 
 class TopicView:
-    """One for a unit."""
+    """One for a unit. `known`: topics that were copied before."""
 
-    def __init__(self, source: Cluster, target: Cluster, naming: Naming, options: ViewOptions) -> None:
-        self._source, self._target, self._naming, self._options = source, target, naming, options
+    def __init__(self, source: Cluster, target: Cluster, naming: Naming, options: ViewOptions, known: Collection[str] = ()) -> None:
+        self._target, self._naming, self._options = target, naming, options
+        self._source, self._known = SourceTopics(source, options.topics), known
         self._limits = LimitsReader(target, options.mark, options.limits_age_s)
         self._source_seen: ClusterMetadata | None = None
         self._chosen: Mapping[str, str] = {}
@@ -108,10 +110,11 @@ class TopicView:
 
     async def look(self) -> Seen:
         """Both sides as they are now. Raises Retryable when one of them does not answer; the same object while nothing changes."""
-        source = await self._source.metadata(self._options.topics, operations=True)
+        source = await self._source.read(self._known)
         if source is not self._source_seen:
             self._chosen, self._troubles = self._choose(source)
             self._source_seen = source
+            self._known = {*self._chosen, *self._troubles}
         target = await self._target.metadata(sorted(self._chosen.values()), operations=True)
         existing = {name: info.topic_id for name, info in target.topics.items() if info.error is None}
         limits = await self._limits.read(existing)
@@ -199,13 +202,18 @@ def refused_trouble(doing: str, why: Refused) -> Trouble:
     return Trouble(error.code, str(error))
 
 
+def unreadable_trouble(topic: str) -> Trouble:
+    """What to tell of a topic that we may not read, whoever is refused: a look or a fetch."""
+    return _no_right(f"topic {topic} on the source", "DESCRIBE, READ and DESCRIBE_CONFIGS")
+
+
 def _unreadable(info: TopicInfo) -> Trouble | None:
     if info.error in UNAUTHORIZED:
-        return _no_right(f"topic {info.name} on the source", "DESCRIBE, READ and DESCRIBE_CONFIGS")
+        return unreadable_trouble(info.name)
     if info.error is not None and info.error not in RETRIABLE:
         return refused_trouble(f"describe topic {info.name} on the source", Refused(info.error, ""))
     if info.operations and "READ" not in info.operations:  # no operations at all: a broker that does not tell them
-        return _no_right(f"topic {info.name} on the source", "READ and DESCRIBE_CONFIGS")
+        return unreadable_trouble(info.name)
     return None
 
 
