@@ -4,7 +4,9 @@ requests in flight (kafka-replication.md §6.2).
 Guarantees: a request takes the head batch of each waiting partition and never two of one; at most `most_in_flight` requests
 wait for an answer; the bytes of a batch are sent from where they lie. Each batch ends in exactly one `Outcome`, in order per
 partition. After the first outcome of a partition that is not a success the partition stands still with what is left of
-it, in order, until its owner says `resume` (the same bytes again, in the same order) or `take_back`s it. The first batch of a
+it, in order, until its owner says `resume` (the same bytes again, in the same order) or `take_back`s it. What is left are all batches
+from the failed one on: one that was on its way behind it and was stored nevertheless, out of its turn, has that outcome and is among them
+(a partition that was made again knows nothing of the producer, and takes the first sequence number that it gets). The first batch of a
 partition, and the first after a failure, goes alone: a leader that knows nothing of a producer takes *any* sequence number, so
 that a second batch could overtake a first one that came some ms too early (a new topic's NOT_LEADER_OR_FOLLOWER). Nothing is retried
 here: whether a repeat is right depends on the delivery mode. In a transaction use one channel per leader: the broker
@@ -135,7 +137,7 @@ class ProduceChannel:
         self._offer(tp, queue)
 
     def take_back(self, tp: TopicPartition) -> list[OutgoingBatch]:
-        """Remove the partition: all of its batches that were not stored, in order."""
+        """Remove the partition: all of its batches from the first on that was not stored, in order."""
         queue = self._standing(tp)
         del self._queues[tp]
         self._ready.pop(tp, None)
@@ -265,7 +267,9 @@ class ProduceChannel:
             base_offset = answer.stored.get(tp)
             if base_offset is not None:
                 outcomes.append(Outcome(tp, batch, base_offset))
-                if not queue.known and queue.failed is None:
+                if queue.failed is not None:
+                    queue.failed.append(batch)
+                elif not queue.known:
                     queue.known = True
                     self._offer(tp, queue)
                 continue

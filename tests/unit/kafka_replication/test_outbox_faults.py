@@ -29,6 +29,7 @@ from smartconnect.kernels.batch import CONTROL
 from tests.support.broker_rules.asking import Owner
 from tests.support.broker_rules.making import made, torn
 from tests.support.fake_broker import FakeBroker
+from tests.support.fake_broker.log import PartitionLog
 from tests.support.kafka_api import ApiKey
 from tests.support.waiting import eventually
 
@@ -202,6 +203,53 @@ async def test_stuck_lane_has_its_transaction_aborted_and_whoever_puts_again_beg
         assert sent.outbox.quiet and sent.refused == []
         assert data(broker)[1:] == [(3, 0)] and data(broker, OTHER)[2:] == [(3, 0)]
         assert [len(broker.logs[tp].aborted) for tp in (TP, OTHER)] == [1, 1]
+
+
+async def made_again_under_way(broker: FakeBroker, sent: Sending, lane: Lane) -> None:
+    """Two records are stored; of three batches on their way at once the first finds no leader, the others a partition that was made again
+    and knows nothing of their producer."""
+    await sent.put(lane, 2)
+    await sent.outbox.settled()
+    broker.logs[TP] = PartitionLog(broker.logs[TP].settings, leads_later=1)
+    await sent.put(lane, 1, 3, 1)
+
+
+async def test_batches_stored_without_the_one_before_them_cost_the_transaction(broker: FakeBroker, cluster: Cluster) -> None:
+    lane, other = Lane(TP), Lane(OTHER)
+    async with sending(cluster, exactly_once(cluster)) as sent:
+        await sent.put(other, 1)
+        await made_again_under_way(broker, sent, lane)
+        with pytest.raises(LaneStuck, match="without the one before it"):
+            await sent.crew.wait_for(sent.outbox.settled(), timeout=20)
+        assert await sent.outbox.stop() == {}, "nobody is left behind"
+        await sent.guard.abort()
+        sent.outbox.begin_again()
+        for each in (lane, other):
+            each.begin_anew()
+        assert data(broker) == [(0, 3), (3, 6)] and sent.acked == [(0, 0), (0, 0)] and sent.refused == []
+
+        await sent.put(lane, 7)
+        await sent.put(other, 1)
+        await sent.outbox.settled()
+        await sent.guard.finish()
+        assert sent.outbox.quiet and not sent.crew.failed.is_set()
+        assert data(broker)[2:] == [(5, 0)] and [len(broker.logs[tp].aborted) for tp in (TP, OTHER)] == [1, 1]
+
+
+async def test_outside_of_transactions_a_lane_goes_on_behind_what_was_stored_out_of_its_turn(
+    broker: FakeBroker, cluster: Cluster
+) -> None:
+    """All that did not land is sent again: some twice, nothing lost."""
+    lane, other = Lane(TP), Lane(OTHER)
+    async with sending(cluster, IdempotentGuard(cluster)) as sent:
+        await made_again_under_way(broker, sent, lane)
+        await sent.put(other, 1)
+        await sent.crew.wait_for(sent.outbox.settled(), timeout=20)
+        assert sent.refused == [(TP, [2, 3, 6], KafkaCode.NOT_LEADER_OR_FOLLOWER)] and sorted(sent.acked) == [(0, 0), (0, 0)]
+        await sent.put(lane, 1, 3, 1)
+        await sent.outbox.settled()
+        assert sent.outbox.quiet and not sent.crew.failed.is_set()
+        assert data(broker) == [(0, 3), (3, 6), (4, 7), (5, 8), (8, 11)] and data(broker, OTHER) == [(0, 0)]
 
 
 @both_deliveries

@@ -4,8 +4,9 @@ A batch waits in its lane until the lane is *admitted* (part of the open transac
 until its final outcome, and goes to the channel of the partition's leader. Leaders that move, replicas that are missing and, without
 transactions, lost answers are mended here, as `troubles` decides: the same bytes again, in the same order. What the target refuses for
 good is told to `refused`, once for each lane, with everything that was not stored taken back. A lane that is stuck, with an outcome that
-nobody can know, makes whoever waits here raise LaneStuck: the transaction has to be aborted (`stop`, `begin_again`). A lost answer inside a
-transaction ends the incarnation. Called by the runner (`put`) and the committer (`admit`, the gate, `write`); all in one event loop."""
+nobody can know or a batch stored out of its turn, makes whoever waits here raise LaneStuck: the transaction has to be aborted (`stop`,
+`begin_again`). A lost answer inside a transaction ends the incarnation. Called by the runner (`put`) and the committer (`admit`, the gate,
+`write`); all in one event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from itertools import chain
 
 from smartconnect.domain.errors import ClusterUnreachable, Retryable
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
-from smartconnect.jobs.kafka_replication.partition import Flight, Lane
+from smartconnect.jobs.kafka_replication.partition import SEQUENCES, Flight, Lane
 from smartconnect.jobs.kafka_replication.troubles import LaneStuck, Troubles, why
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.errors import BrokerRefused, ConnectionLost
@@ -232,6 +233,9 @@ class Outbox:
             if outcome.base_offset is None:
                 self._failed(flight.lane, outcome)
                 continue
+            if flight.lane in self._failures:
+                self._overtook(flight)
+                continue
             self._troubles.over(flight.lane)
             landed.append(flight)
             if flight.partition is not None:
@@ -254,10 +258,18 @@ class Outbox:
 
     def _failed(self, lane: Lane, outcome: Outcome) -> None:
         lane.mending = True
-        first = self._failures.setdefault(lane, outcome)
+        self._failures.setdefault(lane, outcome)
+        self._mend_if_still(lane)
+
+    def _overtook(self, flight: Flight) -> None:
+        """It is stored, and a batch before it is not: it has not landed. The same bytes again, in order, would be refused."""
+        self._troubles.overtaken(flight.lane, behind=(flight.sequence + flight.count) % SEQUENCES)
+        self._mend_if_still(flight.lane)
+
+    def _mend_if_still(self, lane: Lane) -> None:
+        """As soon as everything that was on its way has its outcome."""
         if lane.channel is not None and lane.channel.stands_still(lane.tp):
-            del self._failures[lane]
-            self._mend(lane, first)
+            self._mend(lane, self._failures.pop(lane))
 
     def _mend(self, lane: Lane, failure: Outcome | None) -> None:
         lane.mending = True
@@ -294,17 +306,19 @@ class Outbox:
         lane.channel = None
 
     def _give_up(self, lane: Lane, failure: Outcome | None) -> None:
-        """Take everything of the lane back; sequence numbers go on where the target has stopped."""
+        """Take everything of the lane back; sequence numbers go on where the target has stopped, also where it has stored what it should
+        not have."""
         self._take_back(lane)
         opened, flights = len(lane.due), list(chain(lane.due, lane.waiting))
         lane.due.clear()
         lane.waiting.clear()
         self._waiting.pop(lane, None)
+        behind = self._troubles.behind(lane)
         self._troubles.over(lane)
         lane.mending = False
         if not flights:
             return
-        lane.sequence = flights[0].sequence
+        lane.sequence = flights[0].sequence if behind is None else behind
         self.open += len(flights) - opened  # what only waited never was open: `_ended` takes it off again
         for flight in flights:
             if flight.done is not None and not flight.done.done():

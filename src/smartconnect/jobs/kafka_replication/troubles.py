@@ -31,18 +31,21 @@ _STATE_LOST: Final = frozenset(
 
 
 class LaneStuck(Retryable):
-    """Some batch of the lane may be stored or not, and time is up: the open transaction cannot be committed any more."""
+    """Some batch of the lane may be stored or not, and time is up; or one is stored without those before it: the open transaction cannot
+    be committed any more."""
 
 
 @dataclass(slots=True)
 class _Trouble:
     """A lane that does not flow: since when, how long to wait before the next try, and why. `maybe_stored`: some batch that was answered
-    with an error may be stored all the same; repeating it is harmless, giving it up is a guess."""
+    with an error may be stored all the same; repeating it is harmless, giving it up is a guess. `behind`: the sequence number behind the
+    last batch that was stored out of its turn."""
 
     since: float
     pauses: Pauses
     failure: Outcome | None = None
     maybe_stored: bool = False
+    behind: int | None = None
 
 
 class Troubles:
@@ -62,6 +65,16 @@ class Troubles:
         """All of them are given up."""
         self._lanes.clear()
 
+    def overtaken(self, lane: Lane, *, behind: int) -> None:
+        """A batch is stored, and one before it is not: the partition was made again in between, and took the first number that it got.
+        Those left out would be refused now. `behind`: the sequence number that comes next there."""
+        self._of(lane).behind = behind
+
+    def behind(self, lane: Lane) -> int | None:
+        """The sequence number that comes next where the lane was overtaken, else None."""
+        trouble = self._lanes.get(lane)
+        return None if trouble is None else trouble.behind
+
     def stuck(self) -> dict[Lane, Outcome | None]:
         """Those that have not flowed for a while, and what was heard last of each."""
         since = self._clock.monotonic() - _STUCK_WITH_IT_S
@@ -72,9 +85,13 @@ class Troubles:
         Fenced, Retryable where the incarnation is over, LaneStuck where the transaction is."""
         if failure is not None:
             self._raise_if_over(failure)
-        trouble = self._lanes.setdefault(lane, _Trouble(self._clock.monotonic(), self._cluster.pauses(0.02, 1.0)))
+        trouble = self._of(lane)
         trouble.failure = failure
         trouble.maybe_stored |= _maybe_stored(failure)
+        if trouble.behind is not None:
+            if self._transactional:
+                raise LaneStuck(f"{lane.tp} on the target took a batch without the one before it", code="target_partition_stuck")
+            return None
         if failure is not None and not _repeatable(failure):
             return None
         if self._clock.monotonic() - trouble.since <= MENDS_FOR_S:
@@ -82,6 +99,9 @@ class Troubles:
         if trouble.maybe_stored and self._transactional:
             raise LaneStuck(f"{lane.tp} on the target: {why(failure)} for {MENDS_FOR_S:g} s", code="target_partition_stuck")
         return None
+
+    def _of(self, lane: Lane) -> _Trouble:
+        return self._lanes.setdefault(lane, _Trouble(self._clock.monotonic(), self._cluster.pauses(0.02, 1.0)))
 
     def _raise_if_over(self, failure: Outcome) -> None:
         """What ends the incarnation: somebody newer, a state that the broker has lost, in a transaction a lost answer."""
