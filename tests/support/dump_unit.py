@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.obs_dump_spec import ObsDumpOptions, ObsDumpSpec
@@ -45,7 +46,8 @@ def dump_spec(s3: S3Server, bucket: str, topics: Sequence[str], options: ObsDump
 
 @dataclass
 class DumpUnit:
-    """A task's only unit; each `running` is a new incarnation. `servers`, `endpoint`: of Kafka and of the store, or of proxies."""
+    """A task's only unit; each `running` is a new incarnation. `servers`, `endpoint`: of Kafka and of the store, or of proxies.
+    `login`: further settings of the instance."""
 
     servers: str
     endpoint: str
@@ -55,6 +57,7 @@ class DumpUnit:
     run_number: int = 1
     task_id: str = field(default_factory=lambda: f"dump-{next(_NUMBERS)}-{random.getrandbits(48):012x}")
     epoch: int = 0
+    login: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def group(self) -> str:
@@ -95,7 +98,7 @@ class DumpUnit:
 
     @asynccontextmanager
     async def _resources(self) -> AsyncIterator[WorkerResources]:
-        instance = InstanceSettings(id=_INSTANCE, project_id="p", bootstrap_servers=self.servers)
+        instance = InstanceSettings(id=_INSTANCE, project_id="p", bootstrap_servers=self.servers, **self.login)
         obs = ObsSettings(endpoint=self.endpoint, region=self.region, addressing="path")
         directory = Directory(lambda _: instance, lambda: obs, ObsDumpSettings)
         resources = make_worker_resources(directory, Clock(), random.Random(1), NullStepLog())

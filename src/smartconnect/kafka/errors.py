@@ -4,6 +4,8 @@ Retryable
 ├── ConnectionLost         the answer to one request did not come: it may or may not have been carried out
 ├── BrokerRefused          a broker answered with a code that no rule cures; the code is kept
 ├── PartitionsNotAdded     these partitions may not be part of the transaction, which is as it was
+├── PermissionMissing
+│   └── PartitionsDenied       offsets of these partitions may not be committed; their transaction is aborted
 └── TransactionAborted     the open transaction is gone, nothing of it counts; begin again
     ├── PartitionRefused       … because these partitions do not exist any more
     └── MetadataTooLarge       … because these partitions' metadata is longer than the broker allows
@@ -51,6 +53,15 @@ class PartitionsNotAdded(Retryable):
         self.partitions = dict(partitions)
         codes = " and ".join(sorted({code.name for code in self.partitions.values()}))
         super().__init__(f"Kafka refuses to add {_names(self.partitions)} to a transaction: {codes}")
+
+
+class PartitionsDenied(PermissionMissing):
+    """A group's offsets of these partitions may be committed only by who may read them. The transaction is aborted, nothing of it counts;
+    the transactional id is still ours."""
+
+    def __init__(self, partitions: Collection[TopicPartition]) -> None:
+        self.partitions = frozenset(partitions)
+        super().__init__(f"Kafka refuses to commit offsets of {_names(self.partitions)}: grant READ on the topic")
 
 
 class TransactionAborted(Retryable):

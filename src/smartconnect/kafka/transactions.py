@@ -29,6 +29,7 @@ from smartconnect.kafka.errors import (
     ConnectionLost,
     MetadataTooLarge,
     PartitionRefused,
+    PartitionsDenied,
     PartitionsNotAdded,
     TransactionAborted,
     refusal,
@@ -221,6 +222,8 @@ class TransactionalId:
             raise PartitionRefused(refused)
         if code is KafkaCode.OFFSET_METADATA_TOO_LARGE and refused:
             raise MetadataTooLarge(refused)
+        if code is KafkaCode.TOPIC_AUTHORIZATION_FAILED and refused:
+            raise PartitionsDenied(refused)
         if code in UNAUTHORIZED:
             raise error
         raise TransactionAborted(f"{api.name} of {self.name} was refused with {code.name}; its transaction is aborted")

@@ -49,6 +49,7 @@ class Bench:
             group="smartconnect.t.r1",
             cluster=None,
             selected=self._selected,
+            hidden=frozenset(),
             is_ours=lambda tp: True,
             counters=Counter(),
             calls=SimpleNamespace(retries=0, reason=lambda: None),
@@ -63,14 +64,15 @@ class Bench:
         """A new incarnation, before its first look."""
         read = {tp: ReadPosition(offset, 3, NOTHING, marked) for tp, offset in positions.items()}
         starts = self.ledger.starts_of
-        roster = Roster(self.inc, Known(read, starts, self.ledger.reported))
+        roster = Roster(self.inc, Known(read, starts, self.ledger.reported), cast(Any, None))
         await self.meter.begin(roster, cast(Any, SimpleNamespace(tally=SimpleNamespace(**_NO_TALLY))), self.inc)
         return roster
 
     def tell_gone(self, roster: Roster, partition: Partition) -> None:
         """As the loop does, in its own time."""
         sealer: Any = SimpleNamespace(rewind=lambda _: None)
-        Gaps(self.inc, roster, cast(Any, None), sealer, cast(Any, None), lambda _: None).topic_gone(partition)
+        unused = cast(Any, None)
+        Gaps(self.inc, roster, unused, unused, sealer, unused, lambda _: None).topic_gone(partition)
 
     async def report(self) -> dict[tuple[str, int], ReportedPosition]:
         await self.ledger.report()

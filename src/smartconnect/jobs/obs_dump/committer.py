@@ -17,7 +17,7 @@ from smartconnect.domain.clock import Clock
 from smartconnect.jobs.obs_dump.entries import Entry, Promise, decode, encode
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry, SealedObject
 from smartconnect.jobs.obs_dump.steps import IncarnationSteps, NamedUpload, Outcome, Step
-from smartconnect.kafka.errors import MetadataTooLarge, PartitionRefused, TransactionAborted
+from smartconnect.kafka.errors import MetadataTooLarge, PartitionRefused, PartitionsDenied, TransactionAborted
 from smartconnect.kafka.groups import OffsetCommit
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import TopicPartition
@@ -49,11 +49,13 @@ class Due:
 
 @dataclass(slots=True)
 class CommitterEvents:
-    """Whom the committer tells. `on_refused`: the partition's topic is gone. `on_too_large`: not even one entry fits."""
+    """Whom the committer tells. `on_refused`: the partition's topic is gone. `on_denied`: the right to read it is; whoever wants it to be
+    committed says so again. `on_too_large`: not even one entry fits."""
 
-    on_committed: Callable[[Partition, list[PendingEntry]], None]
-    on_refused: Callable[[Partition], None]
-    on_too_large: Callable[[Partition], None]
+    on_committed: Callable[[Partition, list[PendingEntry]], None] = lambda partition, named: None
+    on_refused: Callable[[Partition], None] = lambda partition: None
+    on_denied: Callable[[Partition], None] = lambda partition: None
+    on_too_large: Callable[[Partition], None] = lambda partition: None
 
 
 class Committer:
@@ -109,18 +111,23 @@ class Committer:
                     continue
 
     async def commit_to(self, group: str, run: int, offsets: Mapping[TopicPartition, OffsetCommit]) -> None:
-        """Commit offsets of another group of the task (an earlier run's): its entries are dropped that way."""
+        """Commit offsets of another group of the task (an earlier run's): its entries are dropped that way. PartitionsDenied when all
+        others are committed."""
+        denied: set[TopicPartition] = set()
         async with self._one_transaction:
-            while True:
+            while offsets:
                 try:
                     await self._transact(group, run, offsets, {tp: decode(commit.metadata) for tp, commit in offsets.items()})
-                    return
+                    break
                 except PartitionRefused as refused:
                     offsets = {tp: commit for tp, commit in offsets.items() if tp not in refused.partitions}
-                    if not offsets:
-                        return
+                except PartitionsDenied as refused:
+                    denied |= refused.partitions
+                    offsets = {tp: commit for tp, commit in offsets.items() if tp not in denied}
                 except TransactionAborted:
                     continue
+        if denied:
+            raise PartitionsDenied(denied)
 
     async def _try(self, dues: dict[TopicPartition, Due]) -> bool:
         """One transaction. False: it was aborted, nothing of it counts; what stood in its way has been taken out of `dues`."""
@@ -130,6 +137,10 @@ class Committer:
         except PartitionRefused as refused:
             for tp in refused.partitions:
                 self._events.on_refused(dues.pop(tp).partition)
+            return False
+        except PartitionsDenied as denied:
+            for tp in denied.partitions:
+                self._events.on_denied(dues.pop(tp).partition)
             return False
         except MetadataTooLarge as too_large:
             for tp in too_large.partitions:

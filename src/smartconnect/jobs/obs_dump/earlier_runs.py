@@ -4,6 +4,7 @@ their entries are dropped, their groups recorded as closed, before anything of t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from smartconnect.domain.progress import Level
@@ -13,23 +14,27 @@ from smartconnect.jobs.obs_dump.entries import NOTHING, Entry, encode
 from smartconnect.jobs.obs_dump.finisher import Finished, Finisher
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition, group_name
 from smartconnect.jobs.obs_dump.steps import Step
+from smartconnect.kafka.errors import PartitionsDenied
 from smartconnect.kafka.groups import OffsetCommit
 from smartconnect.kafka.types import TopicPartition
 from smartconnect.objectstore import StoreRefused
 
 
 async def close_earlier_runs(inc: Incarnation, committer: Committer) -> None:
-    """For every earlier run that this unit has not closed: finish, drop, record."""
+    """For every earlier run that this unit has not closed: finish, drop, record. One stays open while a topic is hidden, or what was
+    promised of one may not be dropped: for the next start, or for when that topic is seen again."""
     runs = await inc.context.ledger.open_runs()
+    closed = []
     for run in runs:
         positions = await inc.read_positions(run)
         named = {tp: position for tp, position in positions.items() if position.promise is not None and position.promise.entries}
         give_up(inc, run, await finish_entries(inc, run, named))
-        if named:
-            offsets = {tp: OffsetCommit(position.offset, position.leader_epoch, encode(NOTHING)) for tp, position in named.items()}
+        offsets = {tp: OffsetCommit(position.offset, position.leader_epoch, encode(NOTHING)) for tp, position in named.items()}
+        with contextlib.suppress(PartitionsDenied):
             await committer.commit_to(group_name(inc.context.task.id, run), run, offsets)
-    if runs:
-        await inc.context.ledger.close_runs(runs)
+            closed.append(run)
+    if closed and not inc.hidden:
+        await inc.context.ledger.close_runs(closed)
 
 
 async def finish_entries(

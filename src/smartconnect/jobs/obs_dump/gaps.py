@@ -14,6 +14,7 @@ from smartconnect.jobs.obs_dump.assembler import CutCause
 from smartconnect.jobs.obs_dump.committer import Committer
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.partition import Partition
+from smartconnect.jobs.obs_dump.rests import Rests
 from smartconnect.jobs.obs_dump.roster import TOPIC_DELETED, Changes, Roster
 from smartconnect.jobs.obs_dump.sealing import Sealer
 from smartconnect.kafka.codes import KafkaCode
@@ -24,20 +25,21 @@ _CRC_TRIES = 3
 
 
 class Gaps:
-    """Decides for one incarnation's partitions; called by its loop only. `changed` is given what a look has brought, for the loop's own
-    time: no partition is rewound while a transaction names it."""
+    """Decides for one incarnation's partitions; called by its loop only. What may pass by itself is for `rests`. `changed` is given what a
+    look has brought, for the loop's own time: no partition is rewound while a transaction names it."""
 
     def __init__(
         self,
         inc: Incarnation,
         roster: Roster,
         fetcher: Fetcher,
+        rests: Rests,
         sealer: Sealer,
         committer: Committer,
         changed: Callable[[Changes], None],
     ) -> None:
         self._inc, self._roster, self._fetcher, self._sealer, self._committer = inc, roster, fetcher, sealer, committer
-        self._changed = changed
+        self._rests, self._changed = rests, changed
 
     async def handle(self, partition: Partition, fetched: FetchedPartition) -> None:
         """An error that Kafka answered for this partition."""
@@ -53,9 +55,9 @@ class Gaps:
                     partition.gone = True
                     self._changed(Changes([], [], [partition]))
             case KafkaCode.TOPIC_AUTHORIZATION_FAILED:
-                self._block(partition, f"Kafka refuses to read {partition.tp}: grant READ on the topic", "permission_missing")
+                self._rests.denied(partition)
             case code:
-                self._block(partition, f"Kafka answers {code.name} for {partition.tp} at offset {partition.read}", "kafka_refused")
+                self._rests.refused(partition, code)
 
     def damaged(self, partition: Partition, damage: str) -> None:
         """A batch with a wrong checksum or format: fetched again, three times, then the partition is blocked; never skipped."""
@@ -73,15 +75,16 @@ class Gaps:
         if not partition.gone:
             self._fetch_again(partition)
             return
-        partition.selected = False
+        partition.selected, partition.rest = False, None
         self._stop(partition)
         self._sealer.rewind(partition)
         why = f"the topic of {partition.tp} was deleted; what was not yet committed is not delivered"
-        if partition.blocked is not None or not self._stops_at_gap(partition, why, TOPIC_DELETED):
+        if partition.stopped is not None or not self._stops_at_gap(partition, why, TOPIC_DELETED):
             self._note(partition, TOPIC_DELETED, why)
 
     async def topic_recreated(self, partition: Partition) -> None:
         """Same name, another topic: earliest of the new one."""
+        partition.rest = None
         self._stop(partition)
         self._sealer.rewind(partition)
         self._sealer.names_may_be_taken()
@@ -130,7 +133,7 @@ class Gaps:
         self._jump(partition, offset)
         partition.position, partition.start_offset, partition.initial_end = None, offset, offset
         partition.ends, partition.held_back = EndsSeen(), 0
-        partition.gone, partition.foreign, partition.blocked, partition.expected = False, False, None, None
+        partition.gone, partition.foreign, partition.stopped, partition.expected = False, False, None, None
         self._committer.want(partition)
 
     def _jump(self, partition: Partition, offset: int) -> None:
@@ -153,7 +156,7 @@ class Gaps:
 
     def _block(self, partition: Partition, message: str, code: str) -> None:
         self._stop(partition)
-        self._roster.block(partition, message, code)
+        self._roster.stop(partition, message, code)
 
     def _stop(self, partition: Partition) -> None:
         if partition.fetching:

@@ -33,6 +33,7 @@ from smartconnect.jobs.obs_dump.store_calls import StoreCalls
 from smartconnect.jobs.obs_dump.topic_watch import selected_by
 from smartconnect.jobs.obs_dump.transaction_steps import TransactionSteps
 from smartconnect.jobs.obs_dump.uploads import Leaving, UploadTools
+from smartconnect.kafka.codes import UNAUTHORIZED
 from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import ClusterMetadata, TopicPartition
@@ -70,6 +71,8 @@ class Incarnation:
         self.names = ObjectNames(spec.path, spec.time_format, spec.timezone)
         self.crew = Crew()
         self.counters: Counter[str] = Counter()
+        self.hidden: frozenset[str] = frozenset()
+        """Topics that the task names and Kafka did not let us see at the last look."""
         self._selected: tuple[ClusterMetadata, Mapping[TopicPartition, UUID | None]] | None = None
 
     async def __aenter__(self) -> Self:
@@ -105,6 +108,7 @@ class Incarnation:
         metadata = await self.resources.topics.look(self.instance, self.spec.topics or None, max_age_s=max_age_s)
         if self._selected is None or self._selected[0] is not metadata:
             self._selected = metadata, self._select(metadata)
+            self.hidden = frozenset(name for name, topic in metadata.topics.items() if topic.error in UNAUTHORIZED)
         return self._selected[1]
 
     def _select(self, metadata: ClusterMetadata) -> dict[TopicPartition, UUID | None]:

@@ -52,12 +52,13 @@ class Janitor:
         return aborted
 
     async def _list(self) -> list[Upload]:
-        """Old enough uploads whose whole key has the form of ours, for partitions of ours."""
+        """Old enough uploads whose whole key has the form of ours, for partitions of ours. Not of hidden topics: Kafka does not tell what
+        is promised of them."""
         inc = self._inc
         oldest_ms = inc.clock.now_ms() - inc.spec.options.janitor_min_age_s * 1000
         found = []
         for path in await self._paths():
-            for topic in {tp.topic for tp in self._roster.partitions}:
+            for topic in {tp.topic for tp in self._roster.partitions} - self._roster.hidden.names:
                 prefix = f"{path}/{topic}/" if path else f"{topic}/"
                 uploads = await inc.calls.control(lambda prefix=prefix: _collected(inc, prefix))  # type: ignore[misc]  # bound on purpose
                 found += [

@@ -114,9 +114,10 @@ class Meter:
             )
             counters.update(inc.counters)
         roster = self._roster
-        partitions = list(roster.partitions.values()) if roster is not None and roster.looked else []
+        partitions = [*roster.partitions.values(), *roster.hidden.rows] if roster is not None and roster.looked else []
         now, started, copying = self._clock.now_ms(), self._phase != STARTING, self._phase == INITIAL_COPY
         found = standing(partitions, _REACHED, now)
+        hidden = roster.hidden.reasons.values() if roster is not None else ()
         troubled = inc.calls.reason() if inc is not None else None
         return Progress(
             phase=self._phase,
@@ -129,7 +130,7 @@ class Meter:
             partitions=LazyRows(partitions, partial(_row, self._spec, now)),
             partitions_version=found.version,
             blocked_version=found.blocked_version,
-            reason=troubled or blocked_reason(found.blocked),
+            reason=troubled or blocked_reason([*found.blocked, *(reason for reason in hidden if reason not in found.blocked)]),
         )
 
     def _enter(self, phase: str) -> None:

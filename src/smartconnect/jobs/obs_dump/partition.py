@@ -74,6 +74,16 @@ class PendingEntry:
 
 
 @dataclass(slots=True, eq=False)
+class Rest:
+    """Kafka refuses the partition for now, after `tries` in vain. It is tried again at the monotonic time `until`; `trying`: it is now."""
+
+    reason: Reason
+    until: float = 0.0
+    tries: int = 0
+    trying: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class Partition:
     """One partition of a unit. `position` is None until its first commit.
 
@@ -83,7 +93,8 @@ class Partition:
     it was written by somebody else, and stays as it is. `recommit`: commit even what has not changed. `gone`: its topic does not exist any
     more. `topic_id`: of the topic that the position is of; `remade_as`: of another one that has its name now, until the start in that one
     is committed; it is fetched when the registry has been `told`, which waits until the position names nothing of `topic_before` any more:
-    the next owner would look for that in the new one. `blocked` stops this partition alone."""
+    the next owner would look for that in the new one. `stopped`: it stands still until somebody acts, or the store takes its object;
+    `rest`: until Kafka takes it again. Both concern this partition alone."""
 
     tp: TopicPartition
     read: int
@@ -120,7 +131,13 @@ class Partition:
     nbytes: int = 0
     committed_at: float = 0.0
     moved_since: float | None = None
-    blocked: Reason | None = None
+    stopped: Reason | None = None
+    rest: Rest | None = None
+
+    @property
+    def blocked(self) -> Reason | None:
+        """Why it stands still."""
+        return self.stopped or (self.rest.reason if self.rest is not None else None)
 
     @property
     def reached(self) -> int | None:
@@ -135,7 +152,8 @@ class Partition:
     @property
     def wants_fetch(self) -> bool:
         """What predecessors promised appears first, and what was promised of an earlier topic: names might meet."""
-        if not self.selected or self.gone or self.blocked is not None or self.rewinding or not self.told:
+        rests = self.rest is not None and not self.rest.trying
+        if not self.selected or self.gone or self.stopped is not None or rests or self.rewinding or not self.told:
             return False
         return all(p.done for p in self.pending if p.upload is None or p.topic_id != self.topic_id)
 

@@ -55,8 +55,7 @@ async def move(context: UnitContext, spec: ObsDumpSpec, resources: WorkerResourc
         old = positions.get(tp)
         if old is not None and old.promise is not None:
             give_up(inc, context.task.run, await finish_entries(inc, context.task.run, {tp: old}))
-        events = CommitterEvents(lambda partition, named: None, lambda partition: None, lambda partition: None)
-        committer = Committer(inc.txn, inc.group, events, inc.steps, inc.clock, 0.0)
+        committer = Committer(inc.txn, inc.group, CommitterEvents(), inc.steps, inc.clock, 0.0)
         await committer.commit_to(inc.group, context.task.run, {tp: OffsetCommit(target, metadata=encode(NOTHING))})
         return PositionMoved(None if old is None else old.offset, target, log_end, str(topic_id or ""))
 

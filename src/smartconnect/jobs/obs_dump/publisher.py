@@ -34,8 +34,10 @@ class Publisher:
         self._redelivery = Redelivery(inc)
 
     def publish(self, partition: Partition) -> None:
-        """Finish what the partition's position names, beside everything else; one task for each partition."""
-        if not partition.publishing and any(not pending.done for pending in partition.pending):
+        """Finish what the partition's position names, beside everything else; one task for each partition. Not before the replacement of a
+        lost upload is committed: until then it would be found lost again."""
+        unfinished = any(not pending.done for pending in partition.pending)
+        if unfinished and not partition.publishing and not partition.replacements:
             partition.publishing = True
             self._inc.crew.spawn(self._publish(partition), f"publish {partition.tp}")
 
@@ -57,20 +59,20 @@ class Publisher:
             partition.publishing = False
 
     async def _finish(self, partition: Partition, pending: PendingEntry, parts: Sequence[Part] | None) -> Finished:
-        """Ends only with an answer; a store that refuses this one key blocks the partition meanwhile."""
+        """Ends only with an answer; a store that refuses this one key stops the partition meanwhile."""
         rest, longest = _REST_S
         ours: Reason | None = None
         while True:
             try:
                 finished = await self._inc.finisher.finish(pending.entry, pending.run, str(partition.tp), parts)
             except KeyRefused as refused:
-                if partition.blocked is ours:  # what else blocks it stays
-                    partition.blocked = ours = Reason(refused.code, str(refused), since=self._inc.clock.now_ms())
+                if partition.stopped is ours:  # what else stops it stays
+                    partition.stopped = ours = Reason(refused.code, str(refused), since=self._inc.clock.now_ms())
                 await asyncio.sleep(rest)
                 rest = min(longest, rest * 2)
             else:
-                if partition.blocked is ours:
-                    partition.blocked = None
+                if partition.stopped is ours:
+                    partition.stopped = None
                 return finished
 
     def _done(self, partition: Partition, pending: PendingEntry, *, visible: bool) -> None:

@@ -8,7 +8,7 @@ paused the task, is *blocked*: going on would dump twice, or leave records out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from smartconnect.domain.progress import Level
 from smartconnect.domain.task import Reason
 from smartconnect.engine.unit import ReportedPosition
 from smartconnect.jobs.obs_dump.entries import NOTHING
+from smartconnect.jobs.obs_dump.hidden import HiddenTopics
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.topic_watch import selected_by
@@ -46,11 +47,14 @@ class Changes(NamedTuple):
 
 class Roster:
     """All partitions of one incarnation by name. Before it has `looked`, some are missing and none is compared with what was reported of
-    it: nobody is told of them then, or the next owner would take our word for what somebody else did."""
+    it: nobody is told of them then, or the next owner would take our word for what somebody else did.
 
-    def __init__(self, inc: Incarnation, known: Known) -> None:
-        self._inc, self._known = inc, known
+    `before_reading`: what comes before positions are read of topics that were `hidden` when the others' were."""
+
+    def __init__(self, inc: Incarnation, known: Known, before_reading: Callable[[], Awaitable[None]]) -> None:
+        self._inc, self._known, self._before_reading = inc, known, before_reading
         self.partitions: dict[TopicPartition, Partition] = {}
+        self.hidden = HiddenTopics(inc, known.reported)
         self.looked = False
         self._replaced: set[UUID] = set()
         self._one_look = asyncio.Lock()
@@ -64,7 +68,10 @@ class Roster:
 
     async def _look(self, max_age_s: float) -> Changes:
         selected = await self._inc.selected(max_age_s)
-        changes = Changes([], [], [] if self.looked else self._missing(selected))
+        shown = await self.hidden.look(selected, self.partitions)
+        if shown:
+            await self._read_positions(shown)
+        changes = Changes([], [], self._missing(selected, shown))
         kept = await self._still_held([tp for tp, topic_id in selected.items() if topic_id is None])
         taken_up = []
         for tp, topic_id in selected.items():
@@ -88,21 +95,32 @@ class Roster:
         for partition in await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}):
             (changes.added if partition.remade_as is None else changes.recreated).append(partition)
         for tp, partition in self.partitions.items():
-            if partition.selected and tp not in selected and not partition.gone:
+            if partition.selected and tp not in selected and not partition.gone and tp.topic not in self.hidden.names:
                 partition.gone = True
                 changes.gone.append(partition)
         self.looked = True
         return changes
 
-    def _missing(self, selected: Mapping[TopicPartition, UUID | None]) -> list[Partition]:
-        """Partitions of topics that were deleted while nobody looked, or before: they stay in sight, so that a topic of that name is known
-        to be another one. To be told of: those whose position an owner still reported, and all where that stops them."""
+    async def _read_positions(self, topics: Collection[str]) -> None:
+        """Of topics that were hidden when the incarnation began; nobody but us has committed any since."""
+        await self._before_reading()
+        found = await self._inc.read_positions(self._inc.context.task.run)
+        new = {tp: position for tp, position in found.items() if tp.topic in topics and tp not in self.partitions}
+        self._known = self._known._replace(positions={**self._known.positions, **new})
+        self.partitions |= {tp: self._with_position(tp, position) for tp, position in new.items()}
+
+    def _missing(self, selected: Mapping[TopicPartition, UUID | None], shown: Collection[str]) -> list[Partition]:
+        """With the first look, and when a topic is hidden no more: partitions of topics that were deleted while nobody looked, or before.
+        They stay in sight, so that a topic of that name is known to be another one. To be told of: those whose position an owner still
+        reported, and all where that stops them."""
         found = []
         stops = self._inc.spec.options.on_gap is OnGap.STOP
         selects = selected_by(self._inc.spec).selects
         for (topic, number), last in self._known.reported.items():
             tp = TopicPartition(topic, number)
             if tp in selected or not last.topic_id or not selects(topic) or not self._inc.is_ours(tp):
+                continue
+            if topic in self.hidden.names or (self.looked and topic not in shown):
                 continue
             news = stops or last.offset is not None
             stand_in = Partition(tp, read=0, next_start=0, selected=False, gaps=0 if news else last.gaps)
@@ -126,8 +144,8 @@ class Roster:
             del self.partitions[partition.tp]
             return False
         partition.gone = False
-        if partition.blocked is not None and partition.blocked.code == TOPIC_DELETED:
-            partition.blocked = None
+        if partition.stopped is not None and partition.stopped.code == TOPIC_DELETED:
+            partition.stopped = None
         return True
 
     async def earliest(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -135,9 +153,9 @@ class Roster:
         found = await list_offsets(self._inc.cluster, dict.fromkeys(tps, EARLIEST), READ_COMMITTED)
         return {tp: listed.offset for tp, listed in found.items() if listed.error is None and listed.offset >= 0}
 
-    def block(self, partition: Partition, message: str, code: str = PartitionBlocked.code) -> None:
-        """Stop one partition until somebody acts; the others go on."""
-        partition.blocked = Reason(code, message, since=self._inc.clock.now_ms())
+    def stop(self, partition: Partition, message: str, code: str = PartitionBlocked.code) -> None:
+        """One partition stands still until somebody acts; the others go on."""
+        partition.stopped = Reason(code, message, since=self._inc.clock.now_ms())
         self._inc.context.ledger.event(Level.ERROR, code, message)
 
     def _is_another(self, partition: Partition, topic_id: UUID | None) -> bool:
@@ -183,7 +201,7 @@ class Roster:
         if last is None or last.offset is None:
             return
         partition.expected = last.offset
-        self.block(
+        self.stop(
             partition,
             f"position of {partition.tp} is gone, last known {last.offset}; set it with smart-connect positions, or restart",
             code="position_gone",
@@ -196,7 +214,7 @@ class Roster:
         back = {}
         for partition in taken_up:
             position = partition.position
-            if position is None or partition.blocked is not None:
+            if position is None or partition.stopped is not None:
                 continue
             read = self._known.positions.get(partition.tp)
             partition.recommit = read is not None and read.offset == position and not read.marked
@@ -228,7 +246,7 @@ class Roster:
 
     def _block_foreign(self, partition: Partition, what: str) -> None:
         partition.foreign = True
-        self.block(
+        self.stop(
             partition,
             f"offset of {partition.tp} in group {self._inc.group} {what}; set it with smart-connect positions, or restart",
             code="foreign_position",

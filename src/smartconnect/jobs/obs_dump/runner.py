@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Coroutine
+from functools import partial
 
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.progress import Progress
@@ -30,6 +31,7 @@ from smartconnect.jobs.obs_dump.meter import Meter
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.publisher import Publisher
 from smartconnect.jobs.obs_dump.relief import Relief
+from smartconnect.jobs.obs_dump.rests import Rests
 from smartconnect.jobs.obs_dump.roster import Changes, Known, Roster
 from smartconnect.jobs.obs_dump.sealing import Sealer
 from smartconnect.jobs.waiting import wait_for_predecessors
@@ -78,7 +80,8 @@ class MovingUnit:
         self._inc, self._meter = inc, meter
         spec, clock = inc.spec, inc.clock
         self._fetcher = Fetcher(inc.cluster, _FETCH, inc.memory)
-        events = CommitterEvents(self._committed, self._topic_gone, self._too_large)
+        self._rests = Rests(inc, self._fetcher, self._pause, self._try_again)
+        events = CommitterEvents(self._committed, self._topic_gone, self._rests.denied, self._too_large)
         self._committer = Committer(inc.txn, inc.group, events, inc.steps, clock, spec.options.commit_interval_ms / 1000)
         self._publisher = Publisher(inc, self._committer, self._ready_to_fetch)
         self._sealer = Sealer(inc, self._committer, self._upload_failed)
@@ -100,8 +103,8 @@ class MovingUnit:
         positions = await inc.take_over()
         await refuse_later_run(inc)
         known = Known(positions, await ledger.starts(), await ledger.reported_positions())
-        self._roster = Roster(inc, known)
-        self._gaps = Gaps(inc, self._roster, self._fetcher, self._sealer, self._committer, self._changes.append)
+        self._roster = Roster(inc, known, partial(close_earlier_runs, inc, self._committer))
+        self._gaps = Gaps(inc, self._roster, self._fetcher, self._rests, self._sealer, self._committer, self._changes.append)
         await self._meter.begin(self._roster, self._assembler, inc)
         await close_earlier_runs(inc, self._committer)
         changes = await self._roster.look(max_age_s=1.0)
@@ -129,6 +132,7 @@ class MovingUnit:
             elif self._inc.pool.out_bytes == 0:
                 self._inc.resources.blocks.trim()
             await self._follow_topics()
+            self._rests.look()
             self._cut_what_is_due()
             self._relief.early()
             self._rewind_what_must()
@@ -281,7 +285,7 @@ class MovingUnit:
             self._gaps.topic_gone(partition)
         await self._meter.see_ends(changes.added)
         for partition in changes.added:
-            if partition.blocked is None:
+            if partition.stopped is None:
                 self._committer.want(partition)
         for partition in changes.recreated:
             await self._gaps.topic_recreated(partition)
@@ -301,8 +305,13 @@ class MovingUnit:
             if any(changes):
                 self._meter.stir()
             await self._take_up(changes)
-            for partition in changes.added:
+            for partition in (*changes.added, *changes.recreated):
+                self._publisher.publish(partition)
                 self._ready_to_fetch(partition)
+
+    def _try_again(self, partition: Partition) -> None:
+        self._committer.want(partition)
+        self._ready_to_fetch(partition)
 
     def _ready_to_fetch(self, partition: Partition) -> None:
         """Fetch a partition as soon as its position is committed and its predecessor's promises are kept; one that is being taken in
@@ -323,6 +332,7 @@ class MovingUnit:
     def _committed(self, partition: Partition, named: list[PendingEntry]) -> None:
         if named:
             self._publisher.publish(partition)
+        self._rests.committed(partition)
         self._deadlines.add(self._inc.clock.monotonic(), partition)
         if not partition.told and not partition.names_another:
             partition.topic_before = None
@@ -344,7 +354,7 @@ class MovingUnit:
 
     def _too_large(self, partition: Partition) -> None:
         self._pause(partition)
-        self._roster.block(
+        self._roster.stop(
             partition,
             f"the name of one upload of {partition.tp} does not fit into the broker's offset.metadata.max.bytes; raise it",
             code="metadata_too_large",

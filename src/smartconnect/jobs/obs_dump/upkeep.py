@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.planning import UnitName, transactional_id
@@ -45,7 +46,7 @@ async def clean_unit(context: UnitContext, spec: ObsDumpSpec, resources: WorkerR
         named = {tp: position for tp, position in positions.items() if position.promise is not None}
         give_up(inc, context.task.run, await finish_entries(inc, context.task.run, named))
         await _finish_later_runs(inc)
-        roster = Roster(inc, Known(positions, {}, {}))
+        roster = Roster(inc, Known(positions, {}, {}), partial(close_earlier_runs, inc, committer))
         await Janitor(inc, roster, committer).sweep()
 
 
@@ -76,5 +77,4 @@ def _kept(position: ReadPosition, lost: tuple[Entry, ...]) -> OffsetCommit:
 
 def _committer(inc: Incarnation) -> Committer:
     """For commits to groups alone; no partition wants anything here."""
-    events = CommitterEvents(lambda partition, named: None, lambda partition: None, lambda partition: None)
-    return Committer(inc.txn, inc.group, events, inc.steps, inc.clock, 0.0)
+    return Committer(inc.txn, inc.group, CommitterEvents(), inc.steps, inc.clock, 0.0)
