@@ -3,20 +3,21 @@ others of its unit never notice (obs-dump.md §2, §7)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from smartconnect.jobs.obs_dump import rests
+from smartconnect.jobs.obs_dump import redelivery, rests
 from smartconnect.jobs.obs_dump.runner import DumpRunner
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.sandbox.kafka import KafkaCluster, kafka_cluster
 from smartconnect.sandbox.s3 import S3Server
 from tests.integration.obs_dump.story import CONTINUE, STOP
 from tests.support.acls import Rights, guarding
-from tests.support.bucket import count_bucket, left_uploads, read_objects
+from tests.support.bucket import count_bucket, left_uploads, read_objects, s3_client
 from tests.support.dump_unit import DumpUnit, blocked, caught_up, dump_spec, row_of
 from tests.support.ids import count_ids
 from tests.support.kafka_api import ApiKey, Request
@@ -235,6 +236,37 @@ async def test_a_topic_that_is_hidden_when_its_unit_starts_is_not_taken_for_dele
         assert runner.progress().reason is None and row_of(runner, two.bad).gaps == 0
     gate.release()
     assert unit.ledger.codes == [MISSING] * 3
+
+
+async def test_a_lost_upload_of_a_topic_that_may_not_be_read_is_made_again_when_it_may(
+    two: Two, proxied_s3: S3Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Kafka refuses is not what Kafka no longer has."""
+    monkeypatch.setattr(redelivery, "_AGAIN_S", 0.2)
+    unit = two.unit
+    unit.endpoint, gate = proxied_s3.endpoint, proxied_s3.hold_request(Operation.COMPLETE_MULTIPART_UPLOAD, count=None)
+    await two.permit(two.bad)
+    await two.write(100)
+    async with unit.killed() as runner:
+        for topic in two.writers:
+            await two.reached(runner, topic, 100)
+        await gate.reached(2)
+    unit.endpoint = two.s3.endpoint
+    [upload] = [each for each in await left_uploads(two.s3, two.bucket) if two.bad in each.key]
+    store = s3_client(two.s3)
+    await asyncio.to_thread(store.abort_multipart_upload, Bucket=two.bucket, Key=upload.key, UploadId=upload.upload_id)
+    await two.forbid(AclOperation.READ)
+    async with unit.running() as runner:
+        await blocked(runner, two.bad, MISSING)
+        await two.write(30)
+        await two.reached(runner, two.good, 130)
+        assert unit.ledger.codes == ["lost_upload", MISSING]
+        await two.permit(two.bad)
+        await caught_up(runner, 260)
+        await two.exactly_once()
+        assert row_of(runner, two.bad).gaps == 0 and runner.progress().reason is None
+    gate.release()
+    assert unit.ledger.codes == ["lost_upload", MISSING]
 
 
 async def test_what_an_earlier_run_promised_of_a_hidden_topic_appears_when_that_is_seen(two: Two, proxied_s3: S3Proxy) -> None:

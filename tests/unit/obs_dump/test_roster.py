@@ -72,11 +72,18 @@ class Bench:
         """As the loop does, in its own time."""
         sealer: Any = SimpleNamespace(rewind=lambda _: None)
         unused = cast(Any, None)
-        Gaps(self.inc, roster, unused, unused, sealer, unused, lambda _: None).topic_gone(partition)
+        Gaps(self.inc, roster, unused, unused, unused, sealer, lambda _: None).topic_gone(partition)
 
     async def report(self) -> dict[tuple[str, int], ReportedPosition]:
         await self.ledger.report()
         return dict(self.ledger.reported)
+
+
+_Listed = dict[TopicPartition, ListedOffset]
+
+
+async def leaderless(_: object, wanted: Mapping[TopicPartition, int], __: object, *, patient: bool) -> _Listed:
+    return {tp: ListedOffset(-1, -1, KafkaCode.LEADER_NOT_AVAILABLE) for tp in wanted}
 
 
 _NO_TALLY = {"records": 0, "bytes_in": 0, "null_values": 0, "delimiters_in_data": 0}
@@ -84,7 +91,7 @@ _NO_TALLY = {"records": 0, "bytes_in": 0, "null_values": 0, "delimiters_in_data"
 
 @pytest.fixture(autouse=True)
 def _a_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def listed(_: object, wanted: Mapping[TopicPartition, int], __: object) -> dict[TopicPartition, ListedOffset]:
+    async def listed(_: object, wanted: Mapping[TopicPartition, int], __: object, *, patient: bool) -> _Listed:
         return {tp: ListedOffset(0 if at == EARLIEST else END, -1) for tp, at in wanted.items()}
 
     monkeypatch.setattr(roster_module, "list_offsets", listed)
@@ -112,9 +119,6 @@ async def test_nothing_is_told_of_partitions_before_they_were_compared_with_what
 async def test_what_was_reported_outlives_a_start_while_the_partition_has_no_leader(
     now: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def leaderless(_: object, wanted: Mapping[TopicPartition, int], __: object) -> dict[TopicPartition, ListedOffset]:
-        return {tp: ListedOffset(-1, -1, KafkaCode.LEADER_NOT_AVAILABLE) for tp in wanted}
-
     monkeypatch.setattr(roster_module, "list_offsets", leaderless)
     bench = Bench({FIRST: reported_of(100)})
     bench.topics = {FIRST: now, SECOND: now}
@@ -201,3 +205,25 @@ async def test_a_topic_made_again_is_known_as_that_until_its_gap_is_told() -> No
             FIRST: (100, str(OLD)),
             SECOND: (None, str(OLD)),
         }
+
+
+@pytest.mark.parametrize("end", [END, 60], ids=["set back", "the log was cut"])
+async def test_who_set_a_position_back_is_not_decided_before_the_leader_tells_where_the_log_ends(
+    end: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench({FIRST: reported_of(100)})
+    roster = await bench.begin({FIRST: 60})
+    listed = roster_module.list_offsets
+    monkeypatch.setattr(roster_module, "list_offsets", leaderless)
+    assert [partition.tp for partition in (await roster.look(0)).added] == []
+    assert bench.ledger.codes == [] and not roster.partitions[FIRST].wants_fetch
+    assert (await bench.report())[FIRST].offset == 60
+
+    async def ends(_: object, wanted: Mapping[TopicPartition, int], isolation: Any, *, patient: bool) -> _Listed:
+        found = await listed(cast(Any, None), wanted, isolation, patient=patient)
+        return {tp: ListedOffset(0 if wanted[tp] == EARLIEST else end, -1) for tp in found}
+
+    monkeypatch.setattr(roster_module, "list_offsets", ends)
+    assert FIRST in [partition.tp for partition in (await roster.look(0)).added]
+    assert bench.ledger.codes == (["foreign_position"] if end == END else [])
+    assert roster.partitions[FIRST].wants_fetch is (end != END)

@@ -218,7 +218,7 @@ class Committer:
 def _freeze(partition: Partition) -> Due | None:
     """What of a partition can be committed now: prepared objects from the front, as many as the promise has room for; entries that are
     done are left out; without objects on their way, the position moves to where we have read."""
-    if partition.forgotten or partition.foreign:
+    if partition.forgotten or partition.foreign or partition.start_unknown:
         return None
     kept = tuple(pending for pending in partition.pending if not pending.done)
     objects = list(partition.replacements)

@@ -5,13 +5,14 @@ Each is an event and a mark in progress. `on_gap = "continue"` goes on at the fi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from smartconnect.domain.policies import OnGap
 from smartconnect.domain.progress import Level
 from smartconnect.jobs.lag import EndsSeen
 from smartconnect.jobs.obs_dump.assembler import CutCause
-from smartconnect.jobs.obs_dump.committer import Committer
+from smartconnect.jobs.obs_dump.beginnings import Beginnings
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.partition import Partition
 from smartconnect.jobs.obs_dump.rests import Rests
@@ -34,12 +35,12 @@ class Gaps:
         roster: Roster,
         fetcher: Fetcher,
         rests: Rests,
+        beginnings: Beginnings,
         sealer: Sealer,
-        committer: Committer,
         changed: Callable[[Changes], None],
     ) -> None:
-        self._inc, self._roster, self._fetcher, self._sealer, self._committer = inc, roster, fetcher, sealer, committer
-        self._rests, self._changed = rests, changed
+        self._inc, self._roster, self._fetcher, self._sealer = inc, roster, fetcher, sealer
+        self._rests, self._beginnings, self._changed = rests, beginnings, changed
 
     async def handle(self, partition: Partition, fetched: FetchedPartition) -> None:
         """An error that Kafka answered for this partition."""
@@ -82,7 +83,7 @@ class Gaps:
         if partition.stopped is not None or not self._stops_at_gap(partition, why, TOPIC_DELETED):
             self._note(partition, TOPIC_DELETED, why)
 
-    async def topic_recreated(self, partition: Partition) -> None:
+    def topic_recreated(self, partition: Partition) -> None:
         """Same name, another topic: earliest of the new one."""
         partition.rest = None
         self._stop(partition)
@@ -90,7 +91,14 @@ class Gaps:
         self._sealer.names_may_be_taken()
         if self._stops_at_gap(partition, f"the topic of {partition.tp} was deleted and made again"):
             return
-        await self._restart_at_earliest(partition)
+        self._beginnings.add(partition)
+
+    def begin_recreated(self, partition: Partition, offset: int) -> None:
+        """Its earliest record is known."""
+        self._jump(partition, offset)
+        partition.position, partition.start_offset, partition.initial_end = None, offset, offset
+        partition.ends, partition.held_back = EndsSeen(), 0
+        partition.gone, partition.foreign, partition.stopped, partition.expected = False, False, None, None
         self._note(partition, "topic_recreated", f"the topic of {partition.tp} was made again; dumped from its earliest record")
 
     async def _out_of_range(self, partition: Partition, fetched: FetchedPartition) -> None:
@@ -124,17 +132,12 @@ class Gaps:
             self._fetcher.seek(partition.tp, partition.read, partition.leader_epoch)
 
     async def _bounds(self, partition: Partition) -> tuple[int, int]:
-        starts = await list_offsets(self._inc.cluster, {partition.tp: EARLIEST}, READ_COMMITTED)
-        ends = await list_offsets(self._inc.cluster, {partition.tp: LATEST}, READ_COMMITTED)
+        """−1: its leader does not tell now. Then it is found out again by who fetches it."""
+        starts, ends = await asyncio.gather(
+            list_offsets(self._inc.cluster, {partition.tp: EARLIEST}, READ_COMMITTED, patient=False),
+            list_offsets(self._inc.cluster, {partition.tp: LATEST}, READ_COMMITTED, patient=False),
+        )
         return starts[partition.tp].offset, ends[partition.tp].offset
-
-    async def _restart_at_earliest(self, partition: Partition) -> None:
-        offset = (await self._roster.earliest([partition.tp])).get(partition.tp, 0)
-        self._jump(partition, offset)
-        partition.position, partition.start_offset, partition.initial_end = None, offset, offset
-        partition.ends, partition.held_back = EndsSeen(), 0
-        partition.gone, partition.foreign, partition.stopped, partition.expected = False, False, None, None
-        self._committer.want(partition)
 
     def _jump(self, partition: Partition, offset: int) -> None:
         partition.read = partition.next_start = offset

@@ -4,8 +4,9 @@ know; the rows of the partitions are made only when somebody wants to store them
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from smartconnect.jobs.obs_dump.assembler import Assembler
 from smartconnect.jobs.obs_dump.deadlines import interval_of
 from smartconnect.jobs.obs_dump.partition import Partition
 from smartconnect.jobs.obs_dump.roster import Roster
+from smartconnect.kafka.codes import RETRIABLE
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 from smartconnect.telemetry.meters import PROCESS_METERS
 from smartconnect.telemetry.names import DUMP_OLDEST, DUMP_PENDING
@@ -47,26 +49,45 @@ class Meter:
         self._held = HeldBack(context.ledger.event)
         self._delimiters_told = False
         self._rests_until = 0.0
+        self._unseen: set[Partition] = set()
+        self._news = asyncio.Event()
 
     async def begin(self, roster: Roster, assembler: Assembler, inc: Incarnation) -> None:
         """Continue the counters of earlier owners; see where the initial copy of new partitions ends."""
         self._base = Counter(await self._context.ledger.counters())
         self._roster, self._assembler, self._inc = roster, assembler, inc
 
-    async def see_ends(self, partitions: Sequence[Partition]) -> None:
-        """Where the source ends now, for partitions that are taken up: without it their lag is not known before their first record, and
-        those that begin their run have no end of their initial copy."""
+    def taken_up(self, partitions: Iterable[Partition]) -> None:
+        """Where the source ends is to be seen for these: without it their lag is not known before their first record, and those that begin
+        their run have no end of their initial copy."""
+        self._unseen.update(partitions)
+        self._news.set()
+
+    async def watch_ends(self) -> None:
+        """For the incarnation's whole life: whose leader is away is asked again every refresh interval."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.see_ends()
+            while self._unseen:
+                await asyncio.sleep(self._spec.options.refresh_interval_s)
+                await self.see_ends()
+
+    async def see_ends(self) -> None:
+        """Where the source ends now, of partitions that were taken up and whose leaders tell."""
         assert self._inc is not None
-        taken_up = {partition.tp: partition for partition in partitions}
-        if not taken_up:
-            return
-        found = await list_offsets(self._inc.cluster, dict.fromkeys(taken_up, LATEST), READ_COMMITTED)
+        asked = {partition.tp: partition for partition in self._unseen}
+        found = await list_offsets(self._inc.cluster, dict.fromkeys(asked, LATEST), READ_COMMITTED, patient=False) if asked else {}
         for tp, listed in found.items():
-            partition = taken_up[tp]
+            partition = asked[tp]
+            if listed.error in RETRIABLE and partition.selected:
+                continue
+            self._unseen.discard(partition)
             if listed.error is None:
                 partition.ends.saw(listed.offset, partition.position, self._clock.now_ms())
-                if partition.initial_end is None and partition.position is None:
+                if partition.initial_end is None and partition.position in (None, partition.start_offset):
                     partition.initial_end = listed.offset
+        self.stir()
 
     def started(self) -> None:
         self._enter(INITIAL_COPY)
@@ -94,7 +115,7 @@ class Meter:
                 total += length
                 done += min(length, max(0, (partition.position or 0) - partition.start_offset))
         self._pace.saw(now, done, total)
-        if self._phase == INITIAL_COPY and self._pace.is_done:
+        if self._phase == INITIAL_COPY and self._pace.is_done and not self._unseen:
             self._enter(DUMPING)
         self._measure(partitions, now)
         self._tell_delimiters()

@@ -93,8 +93,9 @@ class Partition:
     it was written by somebody else, and stays as it is. `recommit`: commit even what has not changed. `gone`: its topic does not exist any
     more. `topic_id`: of the topic that the position is of; `remade_as`: of another one that has its name now, until the start in that one
     is committed; it is fetched when the registry has been `told`, which waits until the position names nothing of `topic_before` any more:
-    the next owner would look for that in the new one. `stopped`: it stands still until somebody acts, or the store takes its object;
-    `rest`: until Kafka takes it again. Both concern this partition alone."""
+    the next owner would look for that in the new one. `start_unknown`: its leader has not told where that other topic begins. `stopped`:
+    it stands still until somebody acts, or the store takes its object; `rest`: until Kafka takes it again. Both concern this partition
+    alone."""
 
     tp: TopicPartition
     read: int
@@ -109,6 +110,7 @@ class Partition:
     remade_as: UUID | None = None
     topic_before: UUID | None = None
     told: bool = True
+    start_unknown: bool = False
     start_offset: int | None = None
     initial_end: int | None = None
     expected: int | None = None
@@ -153,7 +155,9 @@ class Partition:
     def wants_fetch(self) -> bool:
         """What predecessors promised appears first, and what was promised of an earlier topic: names might meet."""
         rests = self.rest is not None and not self.rest.trying
-        if not self.selected or self.gone or self.stopped is not None or rests or self.rewinding or not self.told:
+        if not self.selected or self.gone or self.stopped is not None or rests or self.rewinding:
+            return False
+        if self.start_unknown or not self.told:
             return False
         return all(p.done for p in self.pending if p.upload is None or p.topic_id != self.topic_id)
 

@@ -17,6 +17,7 @@ from smartconnect.jobs.obs_dump.finisher import Finished
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.redelivery import Redelivery
+from smartconnect.jobs.obs_dump.rests import Rests
 from smartconnect.jobs.obs_dump.steps import Step
 from smartconnect.objectstore import KeyRefused, Part
 from smartconnect.telemetry.meters import PROCESS_METERS
@@ -29,9 +30,9 @@ _REST_S = (30.0, 300.0)
 class Publisher:
     """`on_progress` hears of a partition whenever one of its entries has become visible."""
 
-    def __init__(self, inc: Incarnation, committer: Committer, on_progress: Callable[[Partition], None]) -> None:
+    def __init__(self, inc: Incarnation, committer: Committer, rests: Rests, on_progress: Callable[[Partition], None]) -> None:
         self._inc, self._committer, self._on_progress = inc, committer, on_progress
-        self._redelivery = Redelivery(inc)
+        self._redelivery = Redelivery(inc, rests)
 
     def publish(self, partition: Partition) -> None:
         """Finish what the partition's position names, beside everything else; one task for each partition. Not before the replacement of a

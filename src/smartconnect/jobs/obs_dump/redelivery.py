@@ -5,6 +5,7 @@ The same name and the same records: a Complete that was thought lost may still c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 from smartconnect import kernels
@@ -13,6 +14,7 @@ from smartconnect.domain.progress import Level
 from smartconnect.jobs.obs_dump.entries import Entry
 from smartconnect.jobs.obs_dump.incarnation import Incarnation
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry, SealedObject
+from smartconnect.jobs.obs_dump.rests import Rests
 from smartconnect.jobs.obs_dump.steps import Step
 from smartconnect.jobs.obs_dump.uploads import ObjectUpload, WishedName
 from smartconnect.kafka.codes import KafkaCode
@@ -22,6 +24,7 @@ from smartconnect.kafka.types import TopicPartition
 from smartconnect.kernels import BlockWriter, JoinPlan, Kind, Limits, Section
 
 _ANSWER_S = 30.0
+_AGAIN_S = 5.0
 
 
 class RangeReader:
@@ -75,8 +78,8 @@ class RangeReader:
 class Redelivery:
     """Makes the replacement of a lost upload, up to P1."""
 
-    def __init__(self, inc: Incarnation) -> None:
-        self._inc = inc
+    def __init__(self, inc: Incarnation, rests: Rests) -> None:
+        self._inc, self._rests = inc, rests
 
     async def prepare(self, partition: Partition, pending: PendingEntry) -> SealedObject | None:
         """The prepared replacement; None if Kafka has none of the range's records any more. What it does not have is a gap."""
@@ -92,7 +95,7 @@ class Redelivery:
         reader = RangeReader(
             JoinPlan(spec.record_delimiter, spec.kv_delimiter if spec.store_keys else None), writer, entry.start, entry.end
         )
-        await self._read(pending, reader, partition.tp, upload, writer)
+        await self._read(pending, reader, partition, upload, writer)
         if writer.length:
             upload.add_part(writer.take())
         self._tell_gaps(partition, reader.missing if reader.records else [(entry.start, entry.end)])
@@ -114,12 +117,12 @@ class Redelivery:
         return sealed
 
     async def _read(
-        self, pending: PendingEntry, reader: RangeReader, tp: TopicPartition, upload: ObjectUpload, writer: BlockWriter
+        self, pending: PendingEntry, reader: RangeReader, partition: Partition, upload: ObjectUpload, writer: BlockWriter
     ) -> None:
         entry = pending.entry
         options = FetchOptions(max_bytes=1 << 20, partition_max_bytes=1 << 20, connections_per_leader=1)
         async with Fetcher(self._inc.cluster, options, self._inc.memory) as fetcher:
-            fetcher.assign(tp, entry.start, topic_id=pending.topic_id)
+            fetcher.assign(partition.tp, entry.start, topic_id=pending.topic_id)
             while reader.position < entry.end:
                 frame = await fetcher.next(_ANSWER_S)
                 if frame is None:
@@ -128,7 +131,7 @@ class Redelivery:
                     for fetched in frame.partitions:
                         if fetched.error is None:
                             reader.append(fetched)
-                        elif not await self._skip_gap(fetcher, reader, fetched, entry):
+                        elif not await self._goes_on(fetcher, reader, fetched, partition, entry):
                             reader.missing.append((reader.position, entry.end))
                             return
                 finally:
@@ -136,16 +139,35 @@ class Redelivery:
                 if writer.length >= self._inc.spec.part_size:
                     upload.add_part(writer.take())
 
-    async def _skip_gap(self, fetcher: Fetcher, reader: RangeReader, fetched: FetchedPartition, entry: Entry) -> bool:
+    async def _goes_on(
+        self, fetcher: Fetcher, reader: RangeReader, fetched: FetchedPartition, partition: Partition, entry: Entry
+    ) -> bool:
+        """Whether Kafka has, or may have, more of the range. Only a deleted topic, or a log that begins behind it, says that it has not;
+        what is refused, or not told, is asked for again after a while."""
+        match fetched.error:
+            case KafkaCode.UNKNOWN_TOPIC_OR_PARTITION | KafkaCode.INCONSISTENT_TOPIC_ID:
+                return False
+            case KafkaCode.OFFSET_OUT_OF_RANGE:
+                asked = {partition.tp: EARLIEST}
+                listed = (await list_offsets(self._inc.cluster, asked, READ_COMMITTED, patient=False))[partition.tp]
+                if listed.error is None:
+                    return self._skip_gap(fetcher, reader, partition.tp, listed.offset, entry)
+            case KafkaCode.TOPIC_AUTHORIZATION_FAILED:
+                self._rests.denied(partition)
+            case code:
+                assert code is not None
+                self._rests.refused(partition, code)
+        await asyncio.sleep(_AGAIN_S)
+        fetcher.seek(partition.tp, reader.position)
+        return True
+
+    def _skip_gap(self, fetcher: Fetcher, reader: RangeReader, tp: TopicPartition, start: int, entry: Entry) -> bool:
         """Retention overtook the range: go on at the log's start, if that is still inside; False if nothing is left."""
-        if fetched.error is not KafkaCode.OFFSET_OUT_OF_RANGE:
-            return False
-        start = (await list_offsets(self._inc.cluster, {fetched.tp: EARLIEST}, READ_COMMITTED))[fetched.tp].offset
         if not reader.position < start < entry.end:
             return False
         reader.missing.append((reader.position, start))
         reader.position = start
-        fetcher.seek(fetched.tp, start)
+        fetcher.seek(tp, start)
         return True
 
     def _tell_gaps(self, partition: Partition, missing: list[tuple[int, int]]) -> None:

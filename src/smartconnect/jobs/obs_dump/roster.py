@@ -22,6 +22,7 @@ from smartconnect.jobs.obs_dump.hidden import HiddenTopics
 from smartconnect.jobs.obs_dump.incarnation import Incarnation, ReadPosition
 from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.topic_watch import selected_by
+from smartconnect.kafka.codes import RETRIABLE
 from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.offsets import EARLIEST, LATEST, READ_COMMITTED, list_offsets
 from smartconnect.kafka.types import TopicPartition
@@ -79,6 +80,8 @@ class Roster:
             if partition is None:
                 continue
             same = tp in kept if topic_id is None else partition.topic_id == topic_id
+            if partition.superseded and topic_id == partition.remade_as:
+                partition.gone = False
             back = partition.gone and partition.remade_as is None and same
             if self._is_another(partition, topic_id):
                 self._replaced.update(other for other in (partition.topic_id, partition.remade_as) if other is not None)
@@ -91,7 +94,9 @@ class Roster:
                 taken_up.append(partition)
                 (changes.recreated if partition.gone else changes.added).append(partition)
             partition.topic_id = partition.topic_id or topic_id
-        await self._block_those_set_by_others(taken_up)
+        for partition in await self._block_those_set_by_others(taken_up):
+            partition.selected = False
+            (changes.recreated if partition.gone else changes.added).remove(partition)
         for partition in await self._begin({tp: i for tp, i in selected.items() if tp not in self.partitions}):
             (changes.added if partition.remade_as is None else changes.recreated).append(partition)
         for tp, partition in self.partitions.items():
@@ -149,8 +154,8 @@ class Roster:
         return True
 
     async def earliest(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Log starts; partitions without a leader or rights are left out: a later look finds them again."""
-        found = await list_offsets(self._inc.cluster, dict.fromkeys(tps, EARLIEST), READ_COMMITTED)
+        """Log starts; partitions without a leader or rights, or whose leader is away, are left out: a later look finds them again."""
+        found = await list_offsets(self._inc.cluster, dict.fromkeys(tps, EARLIEST), READ_COMMITTED, patient=False)
         return {tp: listed.offset for tp, listed in found.items() if listed.error is None and listed.offset >= 0}
 
     def stop(self, partition: Partition, message: str, code: str = PartitionBlocked.code) -> None:
@@ -207,10 +212,11 @@ class Roster:
             code="position_gone",
         )
 
-    async def _block_those_set_by_others(self, taken_up: Iterable[Partition]) -> None:
+    async def _block_those_set_by_others(self, taken_up: Iterable[Partition]) -> list[Partition]:
         """A reset by hand is obeyed while the task is paused. While it runs we go on from where we are, and so does our next owner: what
         lies below the last report was committed by somebody else, or the log itself was cut there (F4); what lies above it without our
-        mark was, too. A position without one that counts gets it with the next commit."""
+        mark was, too. A position without one that counts gets it with the next commit. Gives those of which nobody can say, as their leader
+        is away: they are for a later look."""
         back = {}
         for partition in taken_up:
             position = partition.position
@@ -226,12 +232,17 @@ class Roster:
             elif position > last.offset and last.marked and partition.recommit:
                 partition.expected = last.offset
                 self._block_foreign(partition, f"was set forward to {position}, from {last.offset} or more, by somebody else")
-        ends = await list_offsets(self._inc.cluster, dict.fromkeys((p.tp for p in back), LATEST), READ_COMMITTED) if back else {}
+        return await self._block_those_set_back(back) if back else []
+
+    async def _block_those_set_back(self, back: Mapping[Partition, int]) -> list[Partition]:
+        latest = dict.fromkeys((partition.tp for partition in back), LATEST)
+        ends = await list_offsets(self._inc.cluster, latest, READ_COMMITTED, patient=False)
         for partition, offset in back.items():
             end = ends[partition.tp]
-            if end.error is not None or end.offset >= offset:
+            if end.error not in RETRIABLE and (end.error is not None or end.offset >= offset):
                 partition.expected = offset
                 self._block_foreign(partition, f"was set back from {offset} to {partition.position} by somebody else")
+        return [partition for partition in back if ends[partition.tp].error in RETRIABLE]
 
     def _topic_before(self, tp: TopicPartition) -> UUID | None:
         """The topic that was last reported of."""

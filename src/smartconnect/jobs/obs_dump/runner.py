@@ -18,6 +18,7 @@ from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.progress import Progress
 from smartconnect.engine.unit import StopSignal, UnitContext
 from smartconnect.jobs.obs_dump.assembler import Assembler, CutCause, Intake, Verdict
+from smartconnect.jobs.obs_dump.beginnings import Beginnings
 from smartconnect.jobs.obs_dump.committer import Committer, CommitterEvents
 from smartconnect.jobs.obs_dump.deadlines import Deadlines, interval_of
 from smartconnect.jobs.obs_dump.earlier_runs import close_earlier_runs
@@ -83,7 +84,7 @@ class MovingUnit:
         self._rests = Rests(inc, self._fetcher, self._pause, self._try_again)
         events = CommitterEvents(self._committed, self._topic_gone, self._rests.denied, self._too_large)
         self._committer = Committer(inc.txn, inc.group, events, inc.steps, clock, spec.options.commit_interval_ms / 1000)
-        self._publisher = Publisher(inc, self._committer, self._ready_to_fetch)
+        self._publisher = Publisher(inc, self._committer, self._rests, self._ready_to_fetch)
         self._sealer = Sealer(inc, self._committer, self._upload_failed)
         self._deadlines = Deadlines(clock)
         self._relief = Relief(inc, lambda: self._roster.partitions.values(), stream=self._sealer.stream, seal=self._seal)
@@ -104,11 +105,14 @@ class MovingUnit:
         await refuse_later_run(inc)
         known = Known(positions, await ledger.starts(), await ledger.reported_positions())
         self._roster = Roster(inc, known, partial(close_earlier_runs, inc, self._committer))
-        self._gaps = Gaps(inc, self._roster, self._fetcher, self._rests, self._sealer, self._committer, self._changes.append)
+        self._beginnings = Beginnings(inc, self._roster, self._begin_recreated)
+        self._gaps = Gaps(inc, self._roster, self._fetcher, self._rests, self._beginnings, self._sealer, self._changes.append)
         await self._meter.begin(self._roster, self._assembler, inc)
         await close_earlier_runs(inc, self._committer)
         changes = await self._roster.look(max_age_s=1.0)
-        await self._take_up(changes)
+        self._take_up(changes)
+        await self._meter.see_ends()
+        await self._beginnings.look()
         await self._committer.commit_wanted()
         for partition in self._roster.partitions.values():
             self._publisher.publish(partition)
@@ -116,6 +120,8 @@ class MovingUnit:
         crew = inc.crew
         crew.spawn(self._committer.run(), "committer")
         crew.spawn(self._watch_topics(), "topics")
+        crew.spawn(self._beginnings.run(), "beginnings")
+        crew.spawn(self._meter.watch_ends(), "ends")
         crew.spawn(Janitor(inc, self._roster, self._committer).run(), "janitor")
         crew.spawn(Keeper(inc, self._roster, self._committer).run(), "keeper")
         self._meter.started()
@@ -131,7 +137,7 @@ class MovingUnit:
                 await self._take_in(frame)
             elif self._inc.pool.out_bytes == 0:
                 self._inc.resources.blocks.trim()
-            await self._follow_topics()
+            self._follow_topics()
             self._rests.look()
             self._cut_what_is_due()
             self._relief.early()
@@ -280,16 +286,20 @@ class MovingUnit:
 
     # -- partitions come and go --------------------------------------------------------------------------------------------
 
-    async def _take_up(self, changes: Changes) -> None:
+    def _take_up(self, changes: Changes) -> None:
         for partition in changes.gone:
             self._gaps.topic_gone(partition)
-        await self._meter.see_ends(changes.added)
+        self._meter.taken_up(changes.added)
         for partition in changes.added:
             if partition.stopped is None:
                 self._committer.want(partition)
         for partition in changes.recreated:
-            await self._gaps.topic_recreated(partition)
-        await self._meter.see_ends(changes.recreated)
+            self._gaps.topic_recreated(partition)
+
+    def _begin_recreated(self, partition: Partition, offset: int) -> None:
+        self._gaps.begin_recreated(partition, offset)
+        self._meter.taken_up([partition])
+        self._committer.want(partition)
 
     async def _watch_topics(self) -> None:
         """Look every refresh interval; what has changed is taken up by the loop, in its own time."""
@@ -298,13 +308,13 @@ class MovingUnit:
             await asyncio.sleep(interval)
             self._changes.append(await self._roster.look(max_age_s=interval / 2))
 
-    async def _follow_topics(self) -> None:
+    def _follow_topics(self) -> None:
         """Topics and partitions that appeared, went or were made again. Nothing is rewound while a transaction names it."""
         while self._changes and not any(p.in_transaction for p in (*self._changes[0].gone, *self._changes[0].recreated)):
             changes = self._changes.popleft()
             if any(changes):
                 self._meter.stir()
-            await self._take_up(changes)
+            self._take_up(changes)
             for partition in (*changes.added, *changes.recreated):
                 self._publisher.publish(partition)
                 self._ready_to_fetch(partition)
