@@ -17,27 +17,30 @@ from smartconnect.domain.kafka_replication_spec import (
     Delivery,
     Direction,
     OnRejectedRecord,
+    Peer,
     ReplicationOptions,
     ReplicationSpec,
 )
+from smartconnect.domain.secret import Secret
 from smartconnect.jobs.kafka_replication import rests
 from smartconnect.kafka.admin import Resource, ResourceKind, describe_configs, incremental_alter_configs
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.security import KafkaSecurity
 from smartconnect.sandbox.kafka import KafkaCluster, kafka_cluster
 from tests.integration.kafka_replication.stories import blocked, contents, eventually_holds, row_of
+from tests.support.acls import Rights, guarding
 from tests.support.kafka_api import ApiKey
 from tests.support.kafka_proxy import KafkaProxy
 from tests.support.mirror import Side, eventually_mirrored
 from tests.support.records import RecordWriter, WriterOptions
 from tests.support.replication_unit import UnitUnderTest, caught_up, spec_of
-from tests.support.rights import GUARDED, grant, joes_peer
 from tests.support.services import Names, shared
 from tests.support.topics import create_topic
 from tests.support.waiting import eventually
 
 FAST = ReplicationOptions(refresh_interval_s=0.5)
 DAY_MS = 86_400_000
+PASSWORD = "correct-horse"
 
 
 @pytest.fixture(autouse=True)
@@ -330,14 +333,15 @@ async def test_records_without_a_key_are_left_out_of_a_compacted_topic_where_the
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[KafkaCluster]:
-    """A Kafka with ACLs on which Joe may what `grant` lets him."""
-    with shared(kafka_cluster(GUARDED)) as cluster:
+    """A Kafka with ACLs on which Joe may nothing yet."""
+    with shared(kafka_cluster(guarding("joe", PASSWORD))) as cluster:
         yield cluster
 
 
 def push_to(server: KafkaCluster, topics: Sequence[str]) -> ReplicationSpec:
     """From here to Joe's cluster."""
-    return replace(spec_of("unused:1", topics, FAST), peer=joes_peer(server), directions=(Direction.PUSH,))
+    peer = Peer(None, server.bootstrap_servers, "SASL_PLAINTEXT", "PLAIN", "joe", Secret(PASSWORD))
+    return replace(spec_of("unused:1", topics, FAST), peer=peer, directions=(Direction.PUSH,))
 
 
 async def test_a_topic_that_may_not_be_written_stops_alone_until_it_may(
@@ -348,12 +352,12 @@ async def test_a_topic_that_may_not_be_written_stops_alone_until_it_may(
         await create_topic(kafka.bootstrap_servers, topic)
         await create_topic(guarded.internal_servers, topic)
         await RecordWriter(kafka.bootstrap_servers, topic).write(100)
-    everything = (AclOperation.ALL,)
-    await grant(guarded, ResourceType.TOPIC, "__smartconnect", everything, "PREFIXED")
-    await grant(guarded, ResourceType.TRANSACTIONAL_ID, "smartconnect.", everything, "PREFIXED")
-    await grant(guarded, ResourceType.TOPIC, good, everything)
+    joe = Rights(guarded, "joe")
+    await joe.grant(ResourceType.TOPIC, "__smartconnect", prefixed=True)
+    await joe.grant(ResourceType.TRANSACTIONAL_ID, "smartconnect.", prefixed=True)
+    await joe.grant(ResourceType.TOPIC, good)
     without_write = (AclOperation.READ, AclOperation.DESCRIBE_CONFIGS, AclOperation.ALTER_CONFIGS, AclOperation.ALTER)
-    await grant(guarded, ResourceType.TOPIC, bad, without_write)
+    await joe.grant(ResourceType.TOPIC, bad, without_write)
     unit = UnitUnderTest(kafka.bootstrap_servers, push_to(guarded, [good, bad]), direction=Direction.PUSH)
     async with unit.running() as runner:
         await eventually_mirrored(Side(kafka.bootstrap_servers, good), Side(guarded.internal_servers, good))
@@ -362,7 +366,7 @@ async def test_a_topic_that_may_not_be_written_stops_alone_until_it_may(
         told = [(code, message) for _, code, message in unit.ledger.events if bad in message]
         assert [code for code, _ in told] == ["permission_missing"], told
         assert await contents(Side(guarded.internal_servers, bad)) == []
-        await grant(guarded, ResourceType.TOPIC, bad, (AclOperation.WRITE,))
+        await joe.grant(ResourceType.TOPIC, bad, (AclOperation.WRITE,))
         await eventually_mirrored(Side(kafka.bootstrap_servers, bad), Side(guarded.internal_servers, bad))
         await eventually(lambda: runner.progress().reason is None, what="nothing is missing any more")
         assert len(runner.progress().partitions) == 2

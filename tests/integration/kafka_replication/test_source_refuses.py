@@ -8,22 +8,24 @@ from dataclasses import replace
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from smartconnect.domain.kafka_replication_spec import Direction, ReplicationOptions, ReplicationSpec
+from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationOptions, ReplicationSpec
+from smartconnect.domain.secret import Secret
 from smartconnect.jobs.kafka_replication import rests
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.sandbox.kafka import KafkaCluster, kafka_cluster
 from tests.integration.kafka_replication.stories import blocked, contents, row_of
+from tests.support.acls import Rights, guarding
 from tests.support.kafka_api import ApiKey, Request
 from tests.support.kafka_proxy import KafkaProxy
 from tests.support.mirror import Side, assert_mirrored, eventually_mirrored
 from tests.support.records import RecordWriter
 from tests.support.replication_unit import UnitUnderTest, caught_up, spec_of
-from tests.support.rights import GUARDED, grant, joes_peer, revoke
 from tests.support.services import Names, shared
 from tests.support.topics import create_topic, delete_topics
 from tests.support.waiting import eventually
 
 READER = (AclOperation.DESCRIBE, AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
+PASSWORD = "correct-horse"
 NEVER_S, OFTEN_S = 120.0, 0.5
 """How often a unit looks at topics: while a test lasts, only when it starts; or before a test knows."""
 
@@ -37,8 +39,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[KafkaCluster]:
-    """A Kafka with ACLs on which Joe may what `grant` lets him."""
-    with shared(kafka_cluster(GUARDED)) as cluster:
+    """A Kafka with ACLs on which Joe may nothing yet."""
+    with shared(kafka_cluster(guarding("joe", PASSWORD))) as cluster:
         yield cluster
 
 
@@ -46,15 +48,15 @@ class Flow:
     """A topic of two partitions on Joe's cluster and its copy here."""
 
     def __init__(self, here: KafkaCluster, guarded: KafkaCluster, topic: str) -> None:
-        self.topic, self._guarded = topic, guarded
+        self.topic, self._joe = topic, Rights(guarded, "joe")
         self.source, self.target = Side(guarded.internal_servers, topic), Side(here.bootstrap_servers, topic)
         self.writer = RecordWriter(self.source.servers, topic, 2)
 
     async def may(self, *operations: AclOperation) -> None:
         """All that Joe may do with it on the source."""
-        await revoke(self._guarded, ResourceType.TOPIC, self.topic)
+        await self._joe.revoke(ResourceType.TOPIC, self.topic)
         if operations:
-            await grant(self._guarded, ResourceType.TOPIC, self.topic, operations)
+            await self._joe.grant(ResourceType.TOPIC, self.topic, operations)
 
 
 class Joes:
@@ -62,13 +64,13 @@ class Joes:
 
     def __init__(self, here: KafkaCluster, guarded: KafkaCluster, names: Names) -> None:
         self.open, self.secret = (Flow(here, guarded, names.topic(suffix)) for suffix in ("open", "secret"))
-        self._here, self._guarded = here, guarded
+        self._here, self._guarded, self._joe = here, guarded, Rights(guarded, "joe")
 
     async def made(self) -> None:
-        await grant(self._guarded, ResourceType.TOPIC, "__smartconnect", READER, "PREFIXED")
+        await self._joe.grant(ResourceType.TOPIC, "__smartconnect", READER, prefixed=True)
         for flow in self.both:
             await create_topic(flow.source.servers, flow.topic, partitions=2)
-            await grant(self._guarded, ResourceType.TOPIC, flow.topic, READER)
+            await flow.may(*READER)
 
     @property
     def both(self) -> Sequence[Flow]:
@@ -87,7 +89,8 @@ class Joes:
         return self._unit(replace(spec_of("unused:1", [], _looking(OFTEN_S)), topics_regex=pattern))
 
     def _unit(self, spec: ReplicationSpec) -> UnitUnderTest:
-        return UnitUnderTest(self._here.bootstrap_servers, replace(spec, peer=joes_peer(self._guarded)))
+        peer = Peer(None, self._guarded.bootstrap_servers, "SASL_PLAINTEXT", "PLAIN", "joe", Secret(PASSWORD))
+        return UnitUnderTest(self._here.bootstrap_servers, replace(spec, peer=peer))
 
     async def mirrored(self) -> None:
         for flow in self.both:

@@ -21,6 +21,7 @@ from tests.support.topics import create_topic
 
 PARTITIONS = 4
 _POLL_S = 0.1
+_TRUSTED_S = 15.0
 
 
 @asynccontextmanager
@@ -108,7 +109,9 @@ class Pauses:
 
 @asynccontextmanager
 async def watched(side: Side) -> AsyncIterator[Pauses]:
-    """Read the topic from its end on, as read_committed, by a client that is not ours and comes back quickly; gives its pauses."""
+    """Read the topic from its end on, as read_committed, by a client that is not ours and comes back quickly; gives its pauses. A consumer
+    that brings nothing for long is replaced: now and then librdkafka stands still for minutes after a broker's restart, where a new one
+    reads on."""
     stopping, pauses = threading.Event(), Pauses()
     properties: dict[str, str | int | bool] = {
         "bootstrap.servers": side.servers,
@@ -121,13 +124,21 @@ async def watched(side: Side) -> AsyncIterator[Pauses]:
         **side.client,
     }
 
-    def watch() -> None:
+    def from_the_end() -> Consumer:
         consumer = Consumer(properties)
         consumer.assign([TopicPartition(side.topic, partition, OFFSET_END) for partition in range(PARTITIONS)])
+        return consumer
+
+    def watch() -> None:
+        consumer, trusted_until = from_the_end(), time.monotonic() + _TRUSTED_S
         while not stopping.is_set():
             message = consumer.poll(_POLL_S)
             if message is not None and message.error() is None:
                 pauses.seen()
+                trusted_until = time.monotonic() + _TRUSTED_S
+            elif time.monotonic() > trusted_until:
+                consumer.close()
+                consumer, trusted_until = from_the_end(), time.monotonic() + _TRUSTED_S
         consumer.close()
 
     watching = asyncio.create_task(asyncio.to_thread(watch))

@@ -83,7 +83,7 @@ class Two:
         await self.rights.grant(ResourceType.TOPIC, topic, READING)
 
     async def forbid(self, operation: AclOperation = AclOperation.ANY) -> None:
-        await self.rights.revoke(ResourceType.TOPIC, self.bad, operation)
+        assert await self.rights.revoke(ResourceType.TOPIC, self.bad, operation)
 
     async def write(self, count: int) -> None:
         for writer in self.writers.values():
