@@ -21,7 +21,10 @@ setup: $(VENV)/.installed
 demo: setup          ## a real Kafka, a real S3 server, the service, a dump and a replication, live progress, a check of the result
 	$(BIN)/smart-connect demo $(ARGS)
 
-test: lint layers type test-unit test-integration   ## everything, real services included
+test: setup          ## everything, real services included
+	$(MAKE) --no-print-directory --jobs=2 lint layers type parts
+	$(MAKE) --no-print-directory test-unit
+	$(MAKE) --no-print-directory test-integration
 
 lint: setup
 	$(BIN)/ruff check .

@@ -47,7 +47,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def restart(broker: KafkaCluster, how: str) -> float:
-    """Returns when it answers again; the seconds for which it was away."""
+    """Returns when it answers again; the seconds for which it was away. Not of a broker on which the load has a transaction open: Kafka
+    4.3.1 leaves it open for ever now and then, also after a clean stop, and all readers wait (`held_by_open_transaction`)."""
     began = time.monotonic()
     await (broker.stop() if how == STOP else broker.kill())
     await broker.start()
@@ -55,8 +56,7 @@ async def restart(broker: KafkaCluster, how: str) -> float:
 
 
 async def comes(original: Pauses, copy: Pauses, when: str) -> None:
-    """Something new, from now on; on the target as soon as readers of the source see it. What holds those back (a transaction of the
-    writer that is left open times out after a minute) is not the copy's doing."""
+    """Something new, from now on; on the target as soon as readers of the source see it: what holds those back is not the copy's doing."""
     now = time.monotonic()
     await eventually(lambda: original.has_seen_since(now), 120, what=f"the reader of the source sees records {when}")
     await eventually(lambda: copy.has_seen_since(now), 60, what=f"the reader of the target sees records {when}")
@@ -72,11 +72,12 @@ async def restarted_under_load(stage: Stage, topic: str, plan: Sequence[tuple[st
     story = stage.story(topic)
     await story.begin()
 
-    async with watched(story.source) as original, watched(story.target) as copy, load(story.writer):
+    async with watched(story.source) as original, watched(story.target) as copy, load(story.writer) as transactions:
         for side, how in plan:
             await comes(original, copy, f"before the {side} is {how}")
             copy.forget()
-            away_s = await restart(stage.brokers[side], how)
+            async with transactions if side == SOURCE else nullcontext():
+                away_s = await restart(stage.brokers[side], how)
             await comes(original, copy, f"after the {side} was {how}")
             print(f"{side} {how}: away for {away_s:.1f} s, longest pause of a reader {copy.longest_s():.1f} s")
             await eventually(lambda: is_well(story), 60, what=f"all is well after the {side} was {how}")

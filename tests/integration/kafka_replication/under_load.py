@@ -25,19 +25,20 @@ _TRUSTED_S = 15.0
 
 
 @asynccontextmanager
-async def load(writer: RecordWriter) -> AsyncIterator[None]:
-    """Records, committed and aborted transactions, without end."""
-    stopping = asyncio.Event()
+async def load(writer: RecordWriter) -> AsyncIterator[asyncio.Lock]:
+    """Records, committed and aborted transactions, without end; no transaction is open while the lock that this gives is held."""
+    stopping, transactions = asyncio.Event(), asyncio.Lock()
 
     async def write() -> None:
         while not stopping.is_set():
             await writer.write(60)
-            await writer.write_transaction(20)
-            await writer.write_transaction(10, Outcome.ABORT)
+            async with transactions:
+                await writer.write_transaction(20)
+                await writer.write_transaction(10, Outcome.ABORT)
 
     writing = asyncio.create_task(write())
     try:
-        yield
+        yield transactions
     finally:
         stopping.set()
         await writing

@@ -64,7 +64,7 @@ async def test_made_again_while_the_dump_rests(story: Story, kept: bool, count: 
         assert unit.ledger.codes == ["topic_recreated"] * 2
         assert runner.progress().counters["gaps"] == 2
         assert [row_of(runner, story.topic, number).gaps for number in (0, 1)] == [1, 1]
-        assert runner.progress().phase == "dumping"
+        await eventually(lambda: runner.progress().phase == "dumping", what="nothing is left of the initial copy")
     async with unit.running() as runner:
         await story.writer.write(10)
         await story.holds(old, story.writer.expected)
