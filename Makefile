@@ -12,7 +12,7 @@ PARALLEL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml setup.py src/smartconnect/kernels/_compiled.pyx $(wildcard src/smartconnect/kernels/*.pxi)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
