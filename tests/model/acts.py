@@ -39,10 +39,12 @@ class Item(NamedTuple):
     waiting: frozenset[int]
 
 
+_ENDS: Final = frozenset({Step.END_COMMIT, Step.END_ABORT})
 _WAITING: Final = (
-    FENCING | STORE | {Step.CHECK_REGISTRY, Step.READ_POSITIONS, Step.HEAD_OBJECT, Step.ADD_OFFSETS, Step.TXN_OFFSET_COMMIT}
+    FENCING | STORE | _ENDS | {Step.CHECK_REGISTRY, Step.READ_POSITIONS, Step.HEAD_OBJECT, Step.ADD_OFFSETS, Step.TXN_OFFSET_COMMIT}
 )
-"""Calls whose effect has a moment of its own between their lines. EndTxn has one too, but lives in the state (`Inc.late`)."""
+"""Calls whose effect has a moment of its own between their lines. That of EndTxn is the moment of its answer, which a frozen owner may read
+long after its successor has begun; its arrival lives in the state (`Inc.late`)."""
 
 _UNASKED: Final = frozenset({Step.TXN_OFFSET_COMMIT, Step.JANITOR_LIST, Step.READ_POSITIONS, Step.CREATE_UPLOAD, Step.UPLOAD_PART})
 """Answers that need no request in this story: the transaction was about other partitions; the listing counts from its last page;
@@ -231,9 +233,6 @@ def _informed(ledger: Ledger, state: State, inc: Inc, slot: int, event: StepEven
             return unit.listed(inc, event.uploads or ()) if ok else inc
         case Step.UPLOAD_PART | Step.ABORT_UPLOAD | Step.JANITOR_ABORT:
             return inc
-        case Step.END_COMMIT | Step.END_ABORT if ok:
-            arrived = servers.end_outcome(state, slot, step is Step.END_COMMIT)
-            _require(arrived is Outcome.OK, f"no moment at which {step} could have been answered OK")
         case Step.TXN_OFFSET_COMMIT if ok and inc.content is None:
             return inc
     if event.outcome is Outcome.FENCED and step is not Step.CHECK_REGISTRY:
@@ -270,6 +269,8 @@ def effect(ledger: Ledger, state: State, call: Call) -> State | None:
             if content is None:
                 return None
             outcome, after = servers.txn_offset_commit(state, slot, content)
+        case Step.END_COMMIT | Step.END_ABORT:
+            outcome, after = servers.end_outcome(state, slot, step is Step.END_COMMIT), state
         case _:
             outcome, after = servers.new_epoch(state, slot)
     return after if outcome is Outcome.OK else None

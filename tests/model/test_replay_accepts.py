@@ -209,6 +209,19 @@ def test_z1_zombie_is_fenced_before_end(scene: Scene) -> None:
     assert replay(scene.told()).partitions == 1
 
 
+def test_zombie_reads_the_answer_to_its_end_when_its_successor_is_at_work(scene: Scene) -> None:
+    """It was frozen between the two: the answer lay in its socket while the successor began, and committed."""
+    zombie = scene.life().own()
+    named = zombie.cut("u1", 10)
+    zombie.offer()
+    zombie.pen.note(Step.END_COMMIT, Outcome.SENT)
+    successor = scene.life().own(10, named)
+    successor.complete()
+    successor.commit()
+    zombie.pen.note(Step.END_COMMIT, Outcome.OK)
+    assert replay(scene.told()).partitions == 1
+
+
 def test_z2_zombie_completes_after_its_successor(scene: Scene) -> None:
     zombie = scene.life().own()
     named = zombie.cut("u1", 10)

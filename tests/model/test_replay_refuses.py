@@ -167,6 +167,16 @@ def test_commit_while_another_is_unanswered(scene: Scene) -> None:
     refused(scene, "§2")
 
 
+def test_end_that_is_answered_ok_though_its_successor_has_read_that_it_did_not_count(scene: Scene) -> None:
+    zombie = scene.life().own()
+    zombie.cut("u1", 10)
+    zombie.offer()
+    zombie.pen.note(Step.END_COMMIT, Outcome.SENT)
+    scene.life().own(0)
+    zombie.pen.note(Step.END_COMMIT, Outcome.OK)
+    refused(scene, "no moment")
+
+
 def test_abort_after_commit_was_sent(scene: Scene) -> None:
     life = scene.life().own()
     life.cut("u1", 10)
