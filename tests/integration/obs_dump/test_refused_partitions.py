@@ -23,8 +23,9 @@ from tests.support.ids import count_ids
 from tests.support.kafka_api import ApiKey, Request
 from tests.support.kafka_proxy import KafkaProxy
 from tests.support.records import RecordWriter, WriterOptions
+from tests.support.rules import Gate
 from tests.support.s3_operations import Operation
-from tests.support.s3_proxy import S3Proxy
+from tests.support.s3_proxy import Exchange, S3Proxy
 from tests.support.services import Names, shared
 from tests.support.topics import create_topic
 from tests.support.waiting import eventually
@@ -84,6 +85,19 @@ class Two:
 
     async def forbid(self, operation: AclOperation = AclOperation.ANY) -> None:
         assert await self.rights.revoke(ResourceType.TOPIC, self.bad, operation)
+
+    async def promised(self, store: S3Proxy, reached: int = 100) -> Gate[Exchange]:
+        """100 more records to each topic; their owner dies when both objects are promised and the store has not heard of it. What the gate
+        holds never arrives before it is opened."""
+        gate = store.hold_request(Operation.COMPLETE_MULTIPART_UPLOAD, count=None)
+        await self.write(100)
+        self.unit.endpoint = store.endpoint
+        async with self.unit.killed() as runner:
+            for topic in self.writers:
+                await self.reached(runner, topic, reached)
+            await gate.reached(2)
+        self.unit.endpoint = self.s3.endpoint
+        return gate
 
     async def write(self, count: int) -> None:
         for writer in self.writers.values():
@@ -210,13 +224,7 @@ async def test_a_topic_that_is_hidden_when_its_unit_starts_is_not_taken_for_dele
     await two.write(120)
     async with unit.running() as runner:
         await caught_up(runner, 240)
-    unit.endpoint, gate = proxied_s3.endpoint, proxied_s3.hold_request(Operation.COMPLETE_MULTIPART_UPLOAD, count=None)
-    await two.write(100)
-    async with unit.killed() as runner:
-        await two.reached(runner, two.good, 220)
-        await two.reached(runner, two.bad, 220)
-        await gate.reached()
-    unit.endpoint = two.s3.endpoint
+    gate = await two.promised(proxied_s3, 220)
     await two.forbid()
     for _ in range(2):
         async with unit.running() as runner:
@@ -244,14 +252,8 @@ async def test_a_lost_upload_of_a_topic_that_may_not_be_read_is_made_again_when_
     """What Kafka refuses is not what Kafka no longer has."""
     monkeypatch.setattr(redelivery, "_AGAIN_S", 0.2)
     unit = two.unit
-    unit.endpoint, gate = proxied_s3.endpoint, proxied_s3.hold_request(Operation.COMPLETE_MULTIPART_UPLOAD, count=None)
     await two.permit(two.bad)
-    await two.write(100)
-    async with unit.killed() as runner:
-        for topic in two.writers:
-            await two.reached(runner, topic, 100)
-        await gate.reached(2)
-    unit.endpoint = two.s3.endpoint
+    gate = await two.promised(proxied_s3)
     [upload] = [each for each in await left_uploads(two.s3, two.bucket) if two.bad in each.key]
     store = s3_client(two.s3)
     await asyncio.to_thread(store.abort_multipart_upload, Bucket=two.bucket, Key=upload.key, UploadId=upload.upload_id)
@@ -272,15 +274,10 @@ async def test_a_lost_upload_of_a_topic_that_may_not_be_read_is_made_again_when_
 async def test_what_an_earlier_run_promised_of_a_hidden_topic_appears_when_that_is_seen(two: Two, proxied_s3: S3Proxy) -> None:
     """The run stays open until then, and nothing of that topic is read before."""
     unit = two.unit
-    unit.endpoint, gate = proxied_s3.endpoint, proxied_s3.hold_request(Operation.COMPLETE_MULTIPART_UPLOAD, count=None)
     await two.permit(two.bad)
-    await two.write(100)
-    async with unit.killed() as runner:
-        for topic in two.writers:
-            await two.reached(runner, topic, 100)
-        await gate.reached()
+    gate = await two.promised(proxied_s3)
     await two.forbid()
-    unit.endpoint, unit.run_number, unit.ledger.reported, unit.ledger.runs = two.s3.endpoint, 2, {}, [1]
+    unit.run_number, unit.ledger.reported, unit.ledger.runs = 2, {}, [1]
     unit.spec = replace(unit.spec, path="again")
     async with unit.running() as runner:
         await two.reached(runner, two.good, 100)

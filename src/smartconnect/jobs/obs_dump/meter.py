@@ -4,7 +4,6 @@ know; the rows of the partitions are made only when somebody wants to store them
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -20,6 +19,7 @@ from smartconnect.jobs.obs_dump.assembler import Assembler
 from smartconnect.jobs.obs_dump.deadlines import interval_of
 from smartconnect.jobs.obs_dump.partition import Partition
 from smartconnect.jobs.obs_dump.roster import Roster
+from smartconnect.jobs.obs_dump.untold import Untold
 from smartconnect.kafka.codes import RETRIABLE
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 from smartconnect.telemetry.meters import PROCESS_METERS
@@ -49,8 +49,8 @@ class Meter:
         self._held = HeldBack(context.ledger.event)
         self._delimiters_told = False
         self._rests_until = 0.0
-        self._unseen: set[Partition] = set()
-        self._news = asyncio.Event()
+        self.unseen = Untold(spec.options.refresh_interval_s, self.see_ends)
+        """Whose ends are not known; it is run as long as the incarnation."""
 
     async def begin(self, roster: Roster, assembler: Assembler, inc: Incarnation) -> None:
         """Continue the counters of earlier owners; see where the initial copy of new partitions ends."""
@@ -60,29 +60,18 @@ class Meter:
     def taken_up(self, partitions: Iterable[Partition]) -> None:
         """Where the source ends is to be seen for these: without it their lag is not known before their first record, and those that begin
         their run have no end of their initial copy."""
-        self._unseen.update(partitions)
-        self._news.set()
-
-    async def watch_ends(self) -> None:
-        """For the incarnation's whole life: whose leader is away is asked again every refresh interval."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            await self.see_ends()
-            while self._unseen:
-                await asyncio.sleep(self._spec.options.refresh_interval_s)
-                await self.see_ends()
+        self.unseen.add(partitions)
 
     async def see_ends(self) -> None:
         """Where the source ends now, of partitions that were taken up and whose leaders tell."""
         assert self._inc is not None
-        asked = {partition.tp: partition for partition in self._unseen}
+        asked = {partition.tp: partition for partition in self.unseen.partitions}
         found = await list_offsets(self._inc.cluster, dict.fromkeys(asked, LATEST), READ_COMMITTED, patient=False) if asked else {}
         for tp, listed in found.items():
             partition = asked[tp]
             if listed.error in RETRIABLE and partition.selected:
                 continue
-            self._unseen.discard(partition)
+            self.unseen.partitions.discard(partition)
             if listed.error is None:
                 partition.ends.saw(listed.offset, partition.position, self._clock.now_ms())
                 if partition.initial_end is None and partition.position in (None, partition.start_offset):
@@ -115,7 +104,7 @@ class Meter:
                 total += length
                 done += min(length, max(0, (partition.position or 0) - partition.start_offset))
         self._pace.saw(now, done, total)
-        if self._phase == INITIAL_COPY and self._pace.is_done and not self._unseen:
+        if self._phase == INITIAL_COPY and self._pace.is_done and not self.unseen.partitions:
             self._enter(DUMPING)
         self._measure(partitions, now)
         self._tell_delimiters()

@@ -33,6 +33,7 @@ from smartconnect.jobs.obs_dump.partition import Partition, PendingEntry
 from smartconnect.jobs.obs_dump.publisher import Publisher
 from smartconnect.jobs.obs_dump.relief import Relief
 from smartconnect.jobs.obs_dump.rests import Rests
+from smartconnect.jobs.obs_dump.rewinds import Rewinds
 from smartconnect.jobs.obs_dump.roster import Changes, Known, Roster
 from smartconnect.jobs.obs_dump.sealing import Sealer
 from smartconnect.jobs.waiting import wait_for_predecessors
@@ -86,13 +87,13 @@ class MovingUnit:
         self._committer = Committer(inc.txn, inc.group, events, inc.steps, clock, spec.options.commit_interval_ms / 1000)
         self._publisher = Publisher(inc, self._committer, self._rests, self._ready_to_fetch)
         self._sealer = Sealer(inc, self._committer, self._upload_failed)
+        self._rewinds = Rewinds(clock, self._sealer, self._ready_to_fetch)
         self._deadlines = Deadlines(clock)
         self._relief = Relief(inc, lambda: self._roster.partitions.values(), stream=self._sealer.stream, seal=self._seal)
         self._assembler = Assembler(
             spec, inc.pool, clock, full=self._relief.full, interval_of=lambda partition: interval_of(spec, partition.tp)
         )
         self._changes: deque[Changes] = deque()
-        self._rewinds: dict[Partition, float] = {}
         self._changed = asyncio.Event()
         self._draining = False
         self._taken_in: Partition | None = None
@@ -121,7 +122,7 @@ class MovingUnit:
         crew.spawn(self._committer.run(), "committer")
         crew.spawn(self._watch_topics(), "topics")
         crew.spawn(self._beginnings.run(), "beginnings")
-        crew.spawn(self._meter.watch_ends(), "ends")
+        crew.spawn(self._meter.unseen.run(), "ends")
         crew.spawn(Janitor(inc, self._roster, self._committer).run(), "janitor")
         crew.spawn(Keeper(inc, self._roster, self._committer).run(), "keeper")
         self._meter.started()
@@ -141,7 +142,7 @@ class MovingUnit:
             self._rests.look()
             self._cut_what_is_due()
             self._relief.early()
-            self._rewind_what_must()
+            self._rewinds.look(at_once=False)
             self._meter.tick()
 
     async def drain(self) -> None:
@@ -371,28 +372,14 @@ class MovingUnit:
         )
 
     def _upload_failed(self, partition: Partition, resting_s: float) -> None:
-        """An upload is lost before it was committed: forget what is not committed, back to the position (§8)."""
         self._pause(partition)
-        partition.rewinding = True
-        self._rewinds[partition] = self._inc.clock.monotonic() + resting_s
+        self._rewinds.add(partition, resting_s)
         self._changed.set()
-
-    def _rewind_what_must(self) -> None:
-        """Rewind in the loop's own time: never while a frame is taken in, nor while a transaction names the partition."""
-        now = self._inc.clock.monotonic()
-        for partition, at in list(self._rewinds.items()):
-            committing = bool(partition.sealed) and partition.sealed[0].entry is not None
-            if partition.in_transaction or committing or (now < at and not self._draining):
-                continue
-            del self._rewinds[partition]
-            self._sealer.rewind(partition)
-            partition.rewinding = False
-            self._ready_to_fetch(partition)
 
     async def _drained(self) -> None:
         """P1–P4 for everything that is open; of what is blocked, what nobody else would do."""
         while True:
-            self._rewind_what_must()
+            self._rewinds.look(at_once=True)
             busy = [p for p in self._roster.partitions.values() if not p.settled and (p.blocked is None or p.forgotten)]
             if not busy:
                 return
