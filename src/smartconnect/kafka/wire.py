@@ -8,6 +8,7 @@ Called by `connection` alone."""
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +19,10 @@ from smartconnect.kafka.errors import ConnectionLost
 from smartconnect.kafka.framing import FrameReader
 from smartconnect.kafka.sending import ScatterWriter
 
+GULP = 1 << 20
+"""Of a large frame so many bytes are waited for before they are read, or what it still lacks: each read costs a round of the loop."""
+SIP = 64 << 10
+"""For less the mark is not worth a call."""
 BEFORE_LOGIN = 1 << 20
 """Largest frame accepted from a peer that has not proven to be our Kafka."""
 
@@ -39,6 +44,8 @@ class Wire(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._writer: ScatterWriter | None = None
+        self._socket: socket.socket | None = None
+        self._low_mark = 1
         self._reason: SmartConnectError | None = None
         self._ended = self._loop.create_future()
 
@@ -112,6 +119,8 @@ class Wire(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._writer = ScatterWriter(transport)
+        if transport.get_extra_info("ssl_object") is None:  # what TLS has read ahead would not count
+            self._socket = transport.get_extra_info("socket")
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._frames.buffer()
@@ -120,8 +129,16 @@ class Wire(asyncio.BufferedProtocol):
         try:
             for frame in self._frames.received(nbytes):
                 self._take(frame)
+            self._wait_for(self._frames.missing)
         except MalformedData as error:
             self.close(ConnectionLost(f"{self.peer} does not speak Kafka's protocol here: {error}"))
+
+    def _wait_for(self, nbytes: int) -> None:
+        """Be woken when that much, at most `GULP`, is there to be read (SO_RCVLOWAT), or the connection has ended."""
+        mark = min(nbytes, GULP) if nbytes > SIP else 1
+        if mark != self._low_mark and self._socket is not None:
+            self._low_mark = mark
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
 
     def _take(self, frame: memoryview) -> None:
         correlation = int.from_bytes(frame[:4], "big", signed=True)

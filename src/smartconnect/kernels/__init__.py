@@ -1,18 +1,18 @@
 """The inner loops: record batches of Kafka as bytes, without a Python object for each record.
 
 `walk` makes a table of the batches of a fetch response, `verify_crc` and `decompress` prepare one batch, `sections` all of them (runs of
-lz4 in one go), and `join` turns sections into delimited bytes in the blocks of a writer. For replication `check` verifies and `stamp`
-patches fetched batches in place, `recode` writes records anew and `digest` sums them up; `put_batches` and `quiet_answers` are the inner
-loops of Produce requests and answers. All but the preparations exist compiled and in Python; `IMPLEMENTATION` says which one is in use
-("compiled" or "python"; the environment's SMARTCONNECT_KERNELS=python forces the twin). All that takes long lets go of the interpreter
-lock. Called by `kafka/` and the jobs; imports nothing of ours.
+lz4 in one go), and `join` turns sections into delimited bytes in the blocks of a writer; `crc32c` sums up such blocks. For replication
+`check` verifies and `stamp` patches fetched batches in place, `recode` writes records anew and `digest` sums them up; `put_batches` and
+`quiet_answers` are the inner loops of Produce requests and answers. All but the preparations exist compiled and in Python;
+`IMPLEMENTATION` says which one is in use ("compiled" or "python"; the environment's SMARTCONNECT_KERNELS=python forces the twin). All that
+takes long lets go of the interpreter lock. Called by `kafka/`, `objectstore/` and the jobs; imports nothing of ours.
 """
 
 from __future__ import annotations
 
-from smartconnect.kernels import twin_digest, twin_join, twin_produce, twin_rewrite, twin_stamp, twin_walk
+from smartconnect.kernels import twin_crc, twin_digest, twin_join, twin_produce, twin_rewrite, twin_stamp, twin_walk
 from smartconnect.kernels.batch import Batch, BytesLike, Codec, Kind
-from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks
+from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks, memory_of
 from smartconnect.kernels.choice import COMPILED_AVAILABLE, IMPLEMENTATION
 from smartconnect.kernels.codecs import DEFAULT_LIMIT, Scratch, decompress
 from smartconnect.kernels.crc import verify_crc
@@ -39,6 +39,7 @@ if IMPLEMENTATION == "compiled":
     join = _compiled.join
     stamp = _compiled.stamp
     check = _compiled.check
+    crc32c = _compiled.crc32c
     recode = _compiled.recode
     digest = _compiled.digest
     put_batches = _compiled.put_batches
@@ -48,6 +49,7 @@ else:
     join = twin_join.join
     stamp = twin_stamp.stamp
     check = twin_stamp.check
+    crc32c = twin_crc.crc32c
     recode = twin_rewrite.recode
     digest = twin_digest.digest
     put_batches = twin_produce.put_batches
@@ -87,9 +89,11 @@ __all__ = [
     "Stamp",
     "Stretch",
     "check",
+    "crc32c",
     "decompress",
     "digest",
     "join",
+    "memory_of",
     "put_batches",
     "quiet_answers",
     "recode",

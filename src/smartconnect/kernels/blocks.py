@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import Final
+from typing import Final, cast
 
 BLOCK_BYTES: Final = 65536
 
 
 def _unaccounted(_nbytes: int) -> None:
     """Accounting for a pool whose owner keeps no budget."""
+
+
+def memory_of(views: Iterable[memoryview]) -> list[bytearray]:
+    """What the views are of; they are dead afterwards."""
+    views = list(views)
+    memory = [cast(bytearray, view.obj) for view in views]
+    for view in views:
+        view.release()
+    return memory
 
 
 class FreeBlocks:
@@ -95,13 +104,7 @@ class BlockPool:
 
     def release(self, views: Iterable[memoryview]) -> None:
         """Take back what `BlockWriter.take` gave away. Each view once; the views are dead afterwards."""
-        blocks: list[bytearray] = []
-        for view in views:
-            block = view.obj
-            assert isinstance(block, bytearray)
-            view.release()
-            blocks.append(block)
-        self.put(blocks)
+        self.put(memory_of(views))
 
 
 class BlockWriter:

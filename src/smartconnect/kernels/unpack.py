@@ -11,8 +11,9 @@ from smartconnect.kernels.codecs import Scratch
 from smartconnect.kernels.errors import REASONS, DecompressionBomb, MalformedBatch
 from smartconnect.kernels.plan import Section
 
-# A group ends when this much of the scratch buffer is used: decompressed bytes are joined while the cache still has them.
-_GROUP_BYTES: Final = 256 << 10
+# A group ends when this much of the scratch buffer is used: decompressed bytes are joined while a cache still has them, and not too often
+# is the interpreter lock asked for.
+_GROUP_BYTES: Final = 1 << 20
 
 
 def sections(

@@ -18,19 +18,30 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 
-# What is handed over in one go: little enough to keep the loop for well under 5 ms.
-_WINDOW_BYTES: Final = 1 << 20
-_TLS_WINDOW_BYTES: Final = 1 << 17
+# What is handed over in one go: little enough to keep the loop for well under 5 ms. A socket takes no more than its buffer, whatever the
+# blocks' sizes.
+_WINDOW_BLOCKS: Final = 17
+_TLS_PIECE_BYTES: Final = 1 << 17
+
+
+class Blocks:
+    """The bytes of a part: blocks, in order, and how many bytes they are."""
+
+    __slots__ = ("nbytes", "views")
+
+    def __init__(self, views: Sequence[memoryview]) -> None:
+        self.views = views
+        self.nbytes = sum([len(view) for view in views])
 
 
 class BlockBody(Payload):
     """`progress` is called with the bytes still to send, as they leave: who waits moves the deadline with it."""
 
-    def __init__(self, blocks: Sequence[memoryview], progress: Callable[[int], None]) -> None:
+    def __init__(self, blocks: Blocks, progress: Callable[[int], None]) -> None:
         super().__init__(blocks, content_type="application/octet-stream")
         self._blocks = blocks
         self._progress = progress
-        self._size = sum(block.nbytes for block in blocks)
+        self._size = blocks.nbytes
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Nobody asks for it: the body of a part is never shown."""
@@ -60,12 +71,12 @@ class BlockBody(Payload):
         descriptor = os.dup(transport.get_extra_info("socket").fileno())
         with socket.socket(fileno=descriptor) as duplicate:
             duplicate.setblocking(False)
-            while window := rest.window(_WINDOW_BYTES):
+            while rest.nbytes:
                 # The duplicate would keep a connection alive that everybody else has given up.
                 if transport.is_closing():
                     raise ConnectionResetError("the connection is closed")
                 try:
-                    sent = duplicate.sendmsg(window)
+                    sent = duplicate.sendmsg(rest.window(_WINDOW_BLOCKS))
                 except BlockingIOError:
                     await _writable(descriptor)
                     continue
@@ -74,40 +85,38 @@ class BlockBody(Payload):
                 await asyncio.sleep(0)
 
     async def _send_through(self, writer: StreamWriter, rest: _Rest) -> None:
-        while window := rest.window(_TLS_WINDOW_BYTES):
-            await writer.write(window[0])
-            rest.advance(window[0].nbytes)
+        while rest.nbytes:
+            piece = rest.piece(_TLS_PIECE_BYTES)
+            await writer.write(piece)
+            rest.advance(len(piece))
             self._progress(rest.nbytes)
 
 
 class _Rest:
     """What of the blocks is still to send."""
 
-    def __init__(self, blocks: Sequence[memoryview]) -> None:
-        self._blocks = blocks
+    def __init__(self, blocks: Blocks) -> None:
+        self._views = blocks.views
         self._index = 0
         self._offset = 0
-        self.nbytes = sum(block.nbytes for block in blocks)
+        self.nbytes = blocks.nbytes
 
-    def window(self, limit: int) -> list[memoryview]:
-        """The next views, together at most `limit` bytes; empty at the end."""
-        views: list[memoryview] = []
-        offset = self._offset
-        for index in range(self._index, len(self._blocks)):
-            view = self._blocks[index][offset : offset + limit]
-            offset = 0
-            if view.nbytes:
-                views.append(view)
-                limit -= view.nbytes
-            if limit <= 0:
-                break
+    def window(self, count: int) -> list[memoryview]:
+        """The next `count` blocks, or fewer at the end."""
+        views = list(self._views[self._index : self._index + count])
+        if self._offset:
+            views[0] = views[0][self._offset :]
         return views
+
+    def piece(self, limit: int) -> memoryview:
+        """What is left of the next block, at most `limit` bytes of it."""
+        return self._views[self._index][self._offset : self._offset + limit]
 
     def advance(self, nbytes: int) -> None:
         """`nbytes` have left."""
         self.nbytes -= nbytes
-        while self._index < len(self._blocks):
-            here = self._blocks[self._index].nbytes - self._offset
+        while self._index < len(self._views):
+            here = len(self._views[self._index]) - self._offset
             if nbytes < here:
                 self._offset += nbytes
                 return

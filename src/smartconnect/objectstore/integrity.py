@@ -13,24 +13,21 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from fastcrc import crc32
-
+from smartconnect import kernels
+from smartconnect.objectstore.body import Blocks
 from smartconnect.objectstore.errors import BadDigest, KeyRefused, NoSuchUpload, StoreBusy, StoreRefused
 from smartconnect.objectstore.model import Integrity
 from smartconnect.objectstore.wire import Direct, Wire
 
 CRC32C_HEADER: Final = "x-amz-checksum-crc32c"
 # Longer bodies are summed up in a thread: the loop is not held for more than a few milliseconds.
-_INLINE_BYTES: Final = 8 << 20
+_INLINE_BYTES: Final = 16 << 20
 _PROBE_BODY: Final = b"smart-connect"
 
 
 def crc32c(blocks: Sequence[memoryview]) -> str:
     """CRC32C of all blocks, as S3 writes it: base64 of four bytes, big endian."""
-    value = 0
-    for block in blocks:
-        value = crc32.iscsi(block, value)
-    return base64.b64encode(value.to_bytes(4, "big")).decode()
+    return base64.b64encode(kernels.crc32c(blocks).to_bytes(4, "big")).decode()
 
 
 def md5(blocks: Sequence[memoryview]) -> str:
@@ -41,17 +38,17 @@ def md5(blocks: Sequence[memoryview]) -> str:
     return base64.b64encode(digest.digest()).decode()
 
 
-async def protect(integrity: Integrity, blocks: Sequence[memoryview]) -> dict[str, str]:
+async def protect(integrity: Integrity, blocks: Blocks) -> dict[str, str]:
     """The header that the store checks the body with; empty for NONE."""
     match integrity:
         case Integrity.NONE:
             return {}
         case Integrity.MD5:
-            return {"Content-MD5": await asyncio.to_thread(md5, blocks)}
+            return {"Content-MD5": await asyncio.to_thread(md5, blocks.views)}
         case Integrity.CRC32C:
-            if sum(block.nbytes for block in blocks) <= _INLINE_BYTES:
-                return {CRC32C_HEADER: crc32c(blocks)}
-            return {CRC32C_HEADER: await asyncio.to_thread(crc32c, blocks)}
+            if blocks.nbytes <= _INLINE_BYTES:
+                return {CRC32C_HEADER: crc32c(blocks.views)}
+            return {CRC32C_HEADER: await asyncio.to_thread(crc32c, blocks.views)}
 
 
 async def checks_crc32c(wire: Wire, key: str) -> bool:
@@ -70,7 +67,7 @@ async def checks_crc32c(wire: Wire, key: str) -> bool:
 
 
 async def _refuses_damage(wire: Wire, key: str, upload_id: str) -> bool:
-    body = [memoryview(_PROBE_BODY)]
+    body = Blocks([memoryview(_PROBE_BODY)])
     try:
         await wire.exchange(part_request(key, upload_id, 1, body, {CRC32C_HEADER: crc32c([memoryview(b"damaged")])}))
     except BadDigest:
@@ -79,8 +76,8 @@ async def _refuses_damage(wire: Wire, key: str, upload_id: str) -> bool:
 
 
 async def _returns_checksum(wire: Wire, key: str, upload_id: str) -> bool:
-    body = [memoryview(_PROBE_BODY)]
-    expected = crc32c(body)
+    body = Blocks([memoryview(_PROBE_BODY)])
+    expected = crc32c(body.views)
     await wire.exchange(part_request(key, upload_id, 1, body, {CRC32C_HEADER: expected}))
     listed = await wire.call("list_parts", key=key, UploadId=upload_id)
     return [part.get("ChecksumCRC32C") for part in listed.get("Parts", [])] == [expected]
@@ -94,7 +91,7 @@ async def _abort(wire: Wire, key: str, upload_id: str) -> None:
         return
 
 
-def part_request(key: str, upload_id: str, number: int, blocks: Sequence[memoryview], headers: dict[str, str]) -> Direct:
+def part_request(key: str, upload_id: str, number: int, blocks: Blocks, headers: dict[str, str]) -> Direct:
     """The request of one part, to be signed."""
     query = {"partNumber": str(number), "uploadId": upload_id}
     return Direct(operation="UploadPart", method="PUT", key=key, query=query, headers=headers, blocks=blocks)

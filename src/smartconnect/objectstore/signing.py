@@ -72,7 +72,7 @@ class Signer:
         request = "\n".join([method, parts.path, canonical_query, *canonical_headers, "", names, "UNSIGNED-PAYLOAD"])
         text = "\n".join([_ALGORITHM, moment, scope, hashlib.sha256(request.encode()).hexdigest()])
         key = _signing_key(self.credentials.secret_key, moment[:8], self.region)
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+        signature = hmac.digest(key, text.encode(), "sha256").hex()
         return f"{parts.scheme}://{parts.netloc}{parts.path}?{query}&X-Amz-Signature={signature}"
 
     def _keys(self) -> Credentials:
@@ -80,7 +80,12 @@ class Signer:
 
 
 def _timestamp(now_s: float) -> str:
-    return datetime.fromtimestamp(now_s, UTC).strftime(_TIMESTAMP)
+    return _timestamp_of(int(now_s))
+
+
+@lru_cache(maxsize=4)
+def _timestamp_of(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime(_TIMESTAMP)
 
 
 def _host(parts: SplitResult) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from smartconnect.domain.clock import Clock
 from smartconnect.objectstore import check as live
+from smartconnect.objectstore.body import Blocks
 from smartconnect.objectstore.errors import BusyKind, KeyRefused, NoSuchUpload, StoreBusy, StoreError, StoreRefused
 from smartconnect.objectstore.integrity import CRC32C_HEADER, checks_crc32c, part_request, protect
 from smartconnect.objectstore.lifecycle import smallest_abort_days
@@ -100,15 +101,16 @@ class ObjectStore:
 
     async def upload_part(self, key: str, upload_id: str, number: int, blocks: Sequence[memoryview]) -> Part:
         """Send `blocks`, in order, as part `number` (1…10,000). The blocks must not change until this returns or raises."""
-        headers = await protect(await self.integrity(key), blocks)
+        body = Blocks(blocks)
+        headers = await protect(await self.integrity(key), body)
         try:
-            answer = await self._wire.exchange(part_request(key, upload_id, number, blocks, headers))
+            answer = await self._wire.exchange(part_request(key, upload_id, number, body, headers))
         except StoreBusy as busy:
             raise await self._explained(busy, key, upload_id) from None
         etag = answer.headers.get("etag", "")
         if not etag:
             raise _unreadable(f"UploadPart of {key}")
-        return Part(number, etag, sum(block.nbytes for block in blocks), headers.get(CRC32C_HEADER))
+        return Part(number, etag, body.nbytes, headers.get(CRC32C_HEADER))
 
     async def complete_upload(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Make the object visible. Returns only if the store said so; after any `StoreBusy` it may have happened."""

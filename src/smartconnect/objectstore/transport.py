@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -23,7 +23,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from smartconnect.objectstore.answers import Answer
-from smartconnect.objectstore.body import BlockBody
+from smartconnect.objectstore.body import BlockBody, Blocks
 from smartconnect.objectstore.broken_link import reason_of
 from smartconnect.objectstore.errors import BusyKind
 from smartconnect.objectstore.model import Timeouts
@@ -58,7 +58,7 @@ class Outgoing:
     url: str = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     data: bytes | None = field(default=None, repr=False)
-    blocks: Sequence[memoryview] | None = field(default=None, repr=False)
+    blocks: Blocks | None = field(default=None, repr=False)
     answer_s: float = 60.0
 
 

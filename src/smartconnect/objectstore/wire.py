@@ -10,7 +10,7 @@ know the clock's offset and take new keys at once) nor sends (redirects must not
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -23,6 +23,7 @@ from botocore.parsers import ResponseParserError
 from smartconnect.domain.clock import Clock
 from smartconnect.objectstore import transport
 from smartconnect.objectstore.answers import Answer, Subject, error_of
+from smartconnect.objectstore.body import Blocks
 from smartconnect.objectstore.errors import BusyKind, KeyRefused, StoreBusy, StoreError, StoreRefused
 from smartconnect.objectstore.model import Observe, StoreCredentials, StoreLocation
 from smartconnect.objectstore.place import Place, encode_path, encode_query, hint_of, home_of, moved
@@ -57,12 +58,7 @@ class Direct:
     key: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    blocks: Sequence[memoryview] | None = field(default=None, repr=False)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the body."""
-        return sum(block.nbytes for block in self.blocks or ())
+    blocks: Blocks | None = field(default=None, repr=False)
 
 
 class Wire:
@@ -121,7 +117,8 @@ class Wire:
                 raise _Refused(answer)
             return answer
 
-        return await self._cured(self._subject(direct.operation, direct.key), direct.nbytes, attempt)
+        nbytes = direct.blocks.nbytes if direct.blocks is not None else 0
+        return await self._cured(self._subject(direct.operation, direct.key), nbytes, attempt)
 
     @asynccontextmanager
     async def download(self, direct: Direct) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -217,7 +214,7 @@ class Wire:
         headers = dict(direct.headers)
         signed = Signer(self.credentials, place.region).presign(direct.method, url, dict(headers), self._now_s())
         if direct.blocks is not None:
-            headers["Content-Length"] = str(direct.nbytes)
+            headers["Content-Length"] = str(direct.blocks.nbytes)
         return Outgoing(direct.method, signed, headers, blocks=direct.blocks, answer_s=self.timeouts.answer)
 
     def _link(self) -> Transport:

@@ -52,6 +52,40 @@ async def test_answers_belong_to_requests_in_order(peer: Peer) -> None:
     assert peer.wire.in_flight == 0
 
 
+async def test_of_a_large_frame_much_is_read_at_a_time_and_small_ones_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    taken_in = Wire.buffer_updated
+
+    def counted(wire: Wire, nbytes: int) -> None:
+        reads.append(nbytes)
+        taken_in(wire, nbytes)
+
+    monkeypatch.setattr(Wire, "buffer_updated", counted)
+    sizes = [8 << 20, 10, 3 << 20, 100_000, 5]
+
+    def serve(listening: socket.socket) -> None:
+        peer, _ = listening.accept()
+        with peer:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for number, size in enumerate(sizes):
+                peer.sendall((4 + size).to_bytes(4, "big") + number.to_bytes(4, "big"))
+                for begin in range(0, size, 1 << 14):
+                    peer.sendall(bytes(min(1 << 14, size - begin)))
+            while peer.recv(1 << 16):  # what is not read would reset the connection
+                continue
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(asyncio.to_thread(serve, listening))
+        host, port = listening.getsockname()
+        _, wire = await asyncio.get_running_loop().create_connection(lambda: Wire("the peer"), host, port)
+        wire.allow_frames(16 << 20)
+        answers = [wire.submit(number, request(b"x"), 30.0) for number in range(len(sizes))]
+        assert [len(await answer) for answer in answers] == sizes
+        assert len(reads) <= 11 + 4 * len(sizes)
+        wire.close()
+        await serving
+
+
 async def test_late_answer_ends_the_connection_and_every_request_on_it(peer: Peer) -> None:
     answers = [peer.wire.submit(number, request(b"x"), timeout) for number, timeout in enumerate((60.0, 0.05, 60.0))]
     for answer in answers:

@@ -13,20 +13,36 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartconnect.objectstore.body import BlockBody, _Rest
+from smartconnect.objectstore.body import BlockBody, Blocks, _Rest
 
 
-@given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 50), st.data())
-def test_windows_cover_all_bytes_once_and_in_order(blocks: list[bytes], limit: int, data: st.DataObject) -> None:
-    rest, seen = _Rest([memoryview(block) for block in blocks]), b""
-    while window := rest.window(limit):
+@given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 5), st.data())
+def test_windows_cover_all_bytes_once_and_in_order(blocks: list[bytes], count: int, data: st.DataObject) -> None:
+    rest, seen = blocks_of(blocks), b""
+    while rest.nbytes:
+        window = rest.window(count)
+        assert 0 < len(window) <= count
         offered = b"".join(window)
-        assert 0 < len(offered) <= limit
-        taken = data.draw(st.integers(1, len(offered)))
+        taken = data.draw(st.integers(min(1, len(offered)), len(offered)))
         seen += offered[:taken]
         rest.advance(taken)
     assert seen == b"".join(blocks)
     assert rest.nbytes == 0
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 50))
+def test_pieces_cover_all_bytes_once_and_in_order(blocks: list[bytes], limit: int) -> None:
+    rest, seen = blocks_of(blocks), b""
+    while rest.nbytes:
+        piece = rest.piece(limit)
+        assert len(piece) <= limit
+        seen += piece
+        rest.advance(len(piece))
+    assert seen == b"".join(blocks)
+
+
+def blocks_of(blocks: list[bytes]) -> _Rest:
+    return _Rest(Blocks([memoryview(block) for block in blocks]))
 
 
 def descriptors() -> int:
@@ -58,7 +74,7 @@ async def echo() -> AsyncIterator[str]:
 async def test_the_server_gets_exactly_the_blocks(echo: str, sizes: list[int]) -> None:
     blocks = [memoryview(os.urandom(size)) for size in sizes]
     left: list[int] = []
-    body = BlockBody(blocks, left.append)
+    body = BlockBody(Blocks(blocks), left.append)
     assert body.size == sum(sizes)
     async with aiohttp.ClientSession() as session:
         for _ in range(2):  # once more on the same connection: nothing of the first request may be in its way
@@ -79,6 +95,6 @@ async def test_a_server_that_hangs_up_in_the_middle_is_an_error_and_the_descript
     before = descriptors()
     async with server, aiohttp.ClientSession() as session:
         with pytest.raises((aiohttp.ClientError, OSError)):
-            await session.put(f"http://127.0.0.1:{port}/", data=BlockBody([memoryview(bytes(30 << 20))], lambda _: None))
+            await session.put(f"http://127.0.0.1:{port}/", data=BlockBody(Blocks([memoryview(bytes(30 << 20))]), lambda _: None))
     await asyncio.sleep(0)
     assert descriptors() <= before

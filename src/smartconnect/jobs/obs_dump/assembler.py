@@ -84,6 +84,10 @@ class Assembler:
         self._scratch = kernels.Scratch()
         self.tally = Tally()
 
+    def rest(self) -> None:
+        """Nothing is being taken in, nor will be soon: keep no memory for it."""
+        self._scratch = kernels.Scratch()
+
     def append(self, intake: Intake) -> Verdict:
         """Take in as much as may be. Called again with the same intake after FULL and CUT, until DONE or DAMAGED."""
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from smartconnect.kernels import BlockPool, BlockWriter
+from smartconnect.kernels import BlockPool, BlockWriter, memory_of
 
 PAGE_BYTES: Final = 4096
 MOST_IN_PAGES: Final = 48 << 10
@@ -34,17 +34,10 @@ class PagedPool(BlockPool):
 
     def release(self, views: Iterable[memoryview]) -> None:
         """Take back what `ObjectBuffer.take` or `BlockWriter.take` gave away. Each view once; the views are dead afterwards."""
-        blocks, pages = [], 0
-        for view in views:
-            memory = view.obj
-            assert isinstance(memory, bytearray)
-            view.release()
-            if len(memory) == PAGE_BYTES:
-                pages += 1
-            else:
-                blocks.append(memory)
+        memory = memory_of(views)
+        blocks = [piece for piece in memory if len(piece) != PAGE_BYTES]
         self.put(blocks)
-        if pages:
+        if pages := len(memory) - len(blocks):
             with self._lock:
                 self._pages_out -= pages
             self._give(pages * PAGE_BYTES)

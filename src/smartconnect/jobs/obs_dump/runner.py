@@ -138,6 +138,7 @@ class MovingUnit:
                 await self._take_in(frame)
             elif self._inc.pool.out_bytes == 0:
                 self._inc.resources.blocks.trim()
+                self._assembler.rest()
             self._follow_topics()
             self._rests.look()
             self._cut_what_is_due()

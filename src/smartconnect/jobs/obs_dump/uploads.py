@@ -102,7 +102,7 @@ class ObjectUpload:
         if self.creating is None:
             self._metadata.update(whole or {})
             self.creating = asyncio.ensure_future(self._create())
-        nbytes = sum(view.nbytes for view in views)
+        nbytes = sum([len(view) for view in views])
         task = asyncio.ensure_future(self._send(number, views))
         self._tools.leaving.begin(nbytes)
         task.add_done_callback(lambda task: self._part_ended(task, views, nbytes))
