@@ -17,7 +17,7 @@ from typing import NamedTuple
 from smartconnect.domain.errors import AuthenticationFailed, MalformedData, SmartConnectError
 from smartconnect.kafka.errors import ConnectionLost
 from smartconnect.kafka.framing import FrameReader
-from smartconnect.kafka.sending import ScatterWriter
+from smartconnect.scatter import ScatterWriter
 
 GULP = 1 << 20
 """Of a large frame so many bytes are waited for before they are read, or what it still lacks: each read costs a round of the loop."""

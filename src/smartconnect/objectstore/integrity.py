@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from smartconnect import kernels
-from smartconnect.objectstore.body import Blocks
+from smartconnect.objectstore.blocks import Blocks
 from smartconnect.objectstore.errors import BadDigest, KeyRefused, NoSuchUpload, StoreBusy, StoreRefused
 from smartconnect.objectstore.model import Integrity
 from smartconnect.objectstore.wire import Direct, Wire

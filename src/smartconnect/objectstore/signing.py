@@ -55,7 +55,7 @@ class Signer:
         moment = _timestamp(now_s)
         scope = f"{moment[:8]}/{self.region}/s3/aws4_request"
         parts = urlsplit(url)
-        signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()} | {"host": _host(parts)}
+        signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()} | {"host": host_of(parts)}
         names = ";".join(sorted(signed))
         query = "&".join(
             [
@@ -88,7 +88,7 @@ def _timestamp_of(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime(_TIMESTAMP)
 
 
-def _host(parts: SplitResult) -> str:
+def host_of(parts: SplitResult) -> str:
     """The Host header as HTTP clients write it."""
     name = parts.hostname or ""
     name = f"[{name}]" if ":" in name else name

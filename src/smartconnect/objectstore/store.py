@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from smartconnect.domain.clock import Clock
 from smartconnect.objectstore import check as live
-from smartconnect.objectstore.body import Blocks
+from smartconnect.objectstore.blocks import Blocks
 from smartconnect.objectstore.errors import BusyKind, KeyRefused, NoSuchUpload, StoreBusy, StoreError, StoreRefused
 from smartconnect.objectstore.integrity import CRC32C_HEADER, checks_crc32c, part_request, protect
 from smartconnect.objectstore.lifecycle import smallest_abort_days

@@ -1,6 +1,7 @@
 """One HTTP exchange with a store, and the connections for it. Everything that goes wrong below HTTP leaves here as `LinkBroken`, with a
-reason that shows no URL (a presigned one carries key and signature). Used by the wire only. A PUT, GET or DELETE on a kept connection that
-breaks is sent once more by aiohttp: the store may have closed it between two requests.
+reason that shows no URL (a presigned one carries key and signature). Used by the wire only. Parts have connections of their own
+(`part_links`); all else goes by aiohttp, which sends a GET, DELETE or PUT once more if a kept connection breaks: the store may have closed
+it between two requests.
 
 All stores of a process share connections, name cache, CA certificates (for each CA file) and clients (for each place); the last one to
 leave closes them. The cap only bounds sockets: how many parts are in flight is decided above, in shares, so no store can take another's
@@ -13,7 +14,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -22,11 +22,13 @@ from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from smartconnect.objectstore.answer_reader import NotHttp
 from smartconnect.objectstore.answers import Answer
-from smartconnect.objectstore.body import BlockBody, Blocks
 from smartconnect.objectstore.broken_link import reason_of
 from smartconnect.objectstore.errors import BusyKind
 from smartconnect.objectstore.model import Timeouts
+from smartconnect.objectstore.outgoing import Outgoing
+from smartconnect.objectstore.part_links import PartLinks
 from smartconnect.objectstore.place import Place
 from smartconnect.objectstore.s3client import S3Client
 
@@ -35,8 +37,6 @@ _KEEP_ALIVE_S: Final = 15
 # The largest control answer is a page of 1000 uploads with keys of 1 KiB.
 _MAX_ANSWER_BYTES: Final = 16 << 20
 _READ_BYTES: Final = 1 << 18
-# A body that moves puts its deadline off so often (in parts of the stall time), not with every window: a timer is dear.
-_STALL_GRAIN: Final = 0.125
 # ValueError: what aiohttp says of an address it cannot use. TimeoutError is an OSError.
 _BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
 
@@ -48,18 +48,6 @@ class LinkBroken(Exception):
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A signed request. `answer_s`: from the last byte sent to the last byte of the answer."""
-
-    method: str
-    url: str = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    data: bytes | None = field(default=None, repr=False)
-    blocks: Blocks | None = field(default=None, repr=False)
-    answer_s: float = 60.0
 
 
 class _LoopbackNames(ThreadedResolver):
@@ -81,6 +69,7 @@ class Transport:
         self._users = 0
         self._ready = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
+        self._part_links: PartLinks | None = None
         self._clients: dict[Place, S3Client] = {}
 
     async def _enter(self) -> None:
@@ -99,6 +88,9 @@ class Transport:
         for client in clients.values():
             await client.close()
         session, self._session = self._session, None
+        links, self._part_links = self._part_links, None
+        if links is not None:
+            links.close()
         if session is not None:
             await session.close()
 
@@ -115,11 +107,10 @@ class Transport:
             return self._clients[place]
 
     async def _open_session(self) -> aiohttp.ClientSession:
-        context: ssl.SSLContext | bool = True
-        if self._tls is not None:
-            context = await asyncio.to_thread(ssl.create_default_context, cafile=self._tls or None)
+        context = None if self._tls is None else await asyncio.to_thread(ssl.create_default_context, cafile=self._tls or None)
+        self._part_links = PartLinks(context)
         connector = aiohttp.TCPConnector(
-            limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_S, ssl=context, resolver=_LoopbackNames()
+            limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_S, ssl=context or True, resolver=_LoopbackNames()
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -131,26 +122,16 @@ class Transport:
     async def exchange(self, out: Outgoing, timeouts: Timeouts) -> Answer:
         """Send and read the whole answer. Raises `LinkBroken`."""
         try:
-            async with asyncio.timeout(timeouts.connect + (out.answer_s if out.blocks is None else timeouts.stall)) as deadline:
-                loop = asyncio.get_running_loop()
-                moved_at = loop.time()
-
-                def progress(left: int) -> None:
-                    nonlocal moved_at
-                    now = loop.time()
-                    if not left:
-                        deadline.reschedule(now + out.answer_s)
-                    elif now - moved_at > timeouts.stall * _STALL_GRAIN:
-                        moved_at = now
-                        deadline.reschedule(now + timeouts.stall)
-
-                data = out.data if out.blocks is None else BlockBody(out.blocks, progress)
-                async with await self._request(out, data, timeouts) as response:
-                    body = await _read(response)
-                    if response.status >= 300:
-                        # A store may refuse before it has read the body: the rest of it must not follow on this connection.
-                        response.close()
-                    return Answer(status=response.status, headers=_headers(response), body=body)
+            if out.blocks is not None:
+                return await self._parts().exchange(out, out.blocks, timeouts)
+            async with asyncio.timeout(timeouts.connect + out.answer_s), await self._request(out, timeouts) as response:
+                body = await _read(response)
+                if response.status >= 300:
+                    # A store may refuse before it has read the body: the rest of it must not follow on this connection.
+                    response.close()
+                return Answer(status=response.status, headers=_headers(response), body=body)
+        except NotHttp as error:
+            raise LinkBroken(BusyKind.UNREADABLE, f"the answer is not HTTP: {error}") from None
         except _BROKEN as error:
             # The chain is cut: texts of aiohttp contain the URL.
             raise _link_broken(error) from None
@@ -159,18 +140,23 @@ class Transport:
         """Send and return with the head of the answer; the caller reads and closes. Raises `LinkBroken`."""
         try:
             async with asyncio.timeout(timeouts.connect + out.answer_s):
-                return await self._request(out, out.data, timeouts)
+                return await self._request(out, timeouts)
         except _BROKEN as error:
             raise _link_broken(error) from None
 
-    async def _request(self, out: Outgoing, data: bytes | BlockBody | None, timeouts: Timeouts) -> aiohttp.ClientResponse:
+    def _parts(self) -> PartLinks:
+        if self._part_links is None:
+            raise LinkBroken(BusyKind.DISCONNECTED, "the client is closed")
+        return self._part_links
+
+    async def _request(self, out: Outgoing, timeouts: Timeouts) -> aiohttp.ClientResponse:
         if self._session is None:
             raise LinkBroken(BusyKind.DISCONNECTED, "the client is closed")
         return await self._session.request(
             out.method,
             URL(out.url, encoded=True),
             headers=out.headers,
-            data=data,
+            data=out.data,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=None),
         )

@@ -23,13 +23,14 @@ from botocore.parsers import ResponseParserError
 from smartconnect.domain.clock import Clock
 from smartconnect.objectstore import transport
 from smartconnect.objectstore.answers import Answer, Subject, error_of
-from smartconnect.objectstore.body import Blocks
+from smartconnect.objectstore.blocks import Blocks
 from smartconnect.objectstore.errors import BusyKind, KeyRefused, StoreBusy, StoreError, StoreRefused
 from smartconnect.objectstore.model import Observe, StoreCredentials, StoreLocation
+from smartconnect.objectstore.outgoing import Outgoing
 from smartconnect.objectstore.place import Place, encode_path, encode_query, hint_of, home_of, moved
 from smartconnect.objectstore.s3client import Ways
 from smartconnect.objectstore.signing import Signer
-from smartconnect.objectstore.transport import LinkBroken, Outgoing, Transport
+from smartconnect.objectstore.transport import LinkBroken, Transport
 
 T = TypeVar("T")
 
@@ -212,9 +213,7 @@ class Wire:
         query = "&".join(f"{encode_query(name)}={encode_query(value)}" for name, value in direct.query.items())
         url = f"{base}/{encode_path(direct.key)}" + (f"?{query}" if query else "")
         headers = dict(direct.headers)
-        signed = Signer(self.credentials, place.region).presign(direct.method, url, dict(headers), self._now_s())
-        if direct.blocks is not None:
-            headers["Content-Length"] = str(direct.blocks.nbytes)
+        signed = Signer(self.credentials, place.region).presign(direct.method, url, headers, self._now_s())
         return Outgoing(direct.method, signed, headers, blocks=direct.blocks, answer_s=self.timeouts.answer)
 
     def _link(self) -> Transport:

@@ -10,7 +10,7 @@ from fastcrc import crc32
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartconnect.objectstore.body import Blocks
+from smartconnect.objectstore.blocks import Blocks
 from smartconnect.objectstore.integrity import crc32c, md5, protect
 from smartconnect.objectstore.model import Integrity
 

@@ -2,7 +2,8 @@
 
 asyncio's own `writelines` joins its parts (Python 3.11), which would copy every record batch once. Here `os.writev` takes
 them; when the socket is full, one small piece is left to the transport, whose `resume_writing` tells when to go on, so at
-most `SPILL` bytes are copied each time. With TLS the transport encrypts part by part. Used by `wire` alone."""
+most `SPILL` bytes are copied each time. With TLS the transport encrypts part by part. Used by the connections to Kafka and by
+those on which parts go to a store."""
 
 from __future__ import annotations
 
@@ -35,6 +36,15 @@ class ScatterWriter:
         self._queue.extend(parts)
         if not self._full:
             self._flush()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that neither the socket nor the transport has taken."""
+        return sum(map(len, self._queue))
+
+    def drop(self) -> None:
+        """Let go of what has not been sent; the transport is being closed."""
+        self._queue.clear()
 
     def pause(self) -> None:
         self._full = True
