@@ -8,12 +8,16 @@ JOBS ?= 3
 PYTEST := $(BIN)/pytest
 PARALLEL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
+# Every process that starts would compile all of its modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test chaos lint layers type test-unit parts test-integration bench bench-dump bench-replication setup clean
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml setup.py src/smartconnect/kernels/_compiled.pyx $(wildcard src/smartconnect/kernels/*.pxi)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib src
 	touch $@
 
 setup: $(VENV)/.installed

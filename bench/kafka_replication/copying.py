@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Copied:
 async def copy(stage: Stage, side: str, run: Run, case: Copy) -> Copied:
     """Then every id is counted, and the topic deleted. Raises SandboxFailed when nothing more comes."""
     topic = target_topic(side, case.topic)
+    await asyncio.to_thread(os.sync)  # what others have written goes to the disk now, and not in our time
     tail = Tail(stage.target.folder / "node-1" / "data", {topic: PARTITIONS})
     async with run(stage, job_of(case)) as born:
         first = await born.until(1, tail.visible, poll_s=_FIRST_POLL_S)

@@ -79,11 +79,13 @@ async def _compare(stage: Stage, case: Case, options: Options, program: Path | N
     _say(f"{case.name}: writing {case.total:,} records")
     stored = await data.fill(stage.cluster, case)
     bucket = stage.make_bucket(f"ours-{case.topic}")
+    await asyncio.to_thread(os.sync)  # what others have written goes to the disk now, and not in our time
     _say(f"{case.name}: ours")
     mine = await _counted(case, bucket, await ours.dump(stage, case, bucket, options.workers, ask=options.ask))
     theirs = None
     if program is not None:
         bucket = stage.make_bucket(f"bento-{case.topic}")
+        await asyncio.to_thread(os.sync)
         _say(f"{case.name}: Bento")
         theirs = await _counted(case, bucket, await bento.dump(stage, case, bucket, program))
     return Compared(case, stored, mine, theirs, options.https)
