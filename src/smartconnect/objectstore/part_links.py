@@ -47,7 +47,7 @@ class _Part:
 
 
 class PartLinks:
-    """`context`: for https."""
+    """`context`: for https; None: the system's authorities, where a redirect leads there."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
@@ -94,7 +94,7 @@ class PartLinks:
     async def _connect(self, origin: Origin, patience_s: float) -> PartLink:
         # Names below `localhost` are loopback (RFC 6761 §6.3), although C libraries do not know it.
         host = "127.0.0.1" if origin.host.endswith(".localhost") else origin.host
-        tls = self._context if origin.scheme == "https" else None
+        tls = (self._context or True) if origin.scheme == "https" else None
         try:
             async with asyncio.timeout(patience_s):
                 _, link = await asyncio.get_running_loop().create_connection(

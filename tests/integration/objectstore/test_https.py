@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from smartconnect.objectstore import BusyKind, Integrity, StoreBusy, StoreRefused
+from smartconnect.objectstore import BusyKind, Integrity, StoreBusy, StoreRefused, Timeouts
+from smartconnect.objectstore.blocks import Blocks
+from smartconnect.objectstore.broken_link import NoConnection
+from smartconnect.objectstore.outgoing import Outgoing
+from smartconnect.objectstore.part_links import PartLinks
 from smartconnect.sandbox.s3 import S3Options, S3Server, s3_server
 from tests.integration.objectstore.backends import of_server
 from tests.support.services import Names, shared
@@ -36,10 +40,18 @@ async def test_an_object_goes_through_tls_in_parts(secure_s3: S3Server, names: N
 
 
 async def test_a_certificate_of_an_unknown_authority_is_not_trusted(secure_s3: S3Server) -> None:
-    async with of_server(secure_s3).store("lake") as store:
-        with pytest.raises(StoreBusy, match="certificate is not trusted") as busy:
-            await store.head(KEY)
-    assert busy.value.kind is BusyKind.DISCONNECTED
+    async with of_server(secure_s3).store("lake", integrity="crc32c") as store:
+        for call in (store.head(KEY), store.upload_part(KEY, "upload", 1, [memoryview(b"x")])):
+            with pytest.raises(StoreBusy, match="certificate is not trusted") as busy:
+                await call
+            assert busy.value.kind is BusyKind.DISCONNECTED
+
+
+async def test_a_part_that_is_redirected_from_http_to_https_goes_through_tls_too(secure_s3: S3Server) -> None:
+    links = PartLinks(None)
+    with pytest.raises(NoConnection, match="certificate is not trusted"):
+        await links.exchange(Outgoing("PUT", f"{secure_s3.endpoint}/lake/a?x=y", {}), Blocks([memoryview(b"x")]), Timeouts())
+    links.close()
 
 
 async def test_a_ca_file_that_is_not_there_is_said_with_its_name(secure_s3: S3Server, tmp_path: Path) -> None:
