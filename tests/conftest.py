@@ -1,6 +1,6 @@
 """Fixtures that every test may ask for. Services are lazy: a test that names none starts none.
 
-`kafka`, `peer_kafka` and `s3` are one shared server each for the whole session of one process (`pytest -n 3` has three of each);
+`kafka`, `peer_kafka` and `s3` are one shared server each for the whole session of one process (`pytest -n 4` has four of each);
 whoever kills, freezes or reconfigures a server starts one of their own with `smartconnect.sandbox`. When a test fails, the folders
 of the services it used are kept and named in its report.
 """

@@ -60,15 +60,16 @@ class Killer:
         self._steps = StepReader(service.replication_step_log)
         self.hits: Counter[str] = Counter()
 
-    async def kill_at(self, step: str, within_s: float = 20) -> bool:
-        """kill -9 a worker whose last step is `step`; False if none was found there in time."""
+    async def kill_at(self, step: str, within_s: float = 60) -> bool:
+        """kill -9 a worker whose last step is `step`; False if none was found there in time. Looks without a pause: between some steps
+        there is less than a millisecond."""
         deadline = time.monotonic() + within_s
         self._steps.read()
         while time.monotonic() < deadline:
             for line in self._steps.read():
                 if line["step"] == step and self._kill_if_there(line["pid"], step):
                     return True
-            await asyncio.sleep(0.0005)
+            await asyncio.sleep(0)
         return False
 
     def _kill_if_there(self, pid: int, step: str) -> bool:
