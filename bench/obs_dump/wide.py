@@ -22,6 +22,7 @@ from smartconnect.kafka.types import TopicPartition
 TOPICS: Final = 10
 INTERVAL_S: Final = 300
 _SETTLE_S: Final = 30.0
+_WARM_S: Final = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ async def measure(stage: Stage, workers: int, partitions: int, seconds: float, p
     await make_topics(stage.cluster, [NewTopic(name, each) for name in names])
     for bucket in ("wide-ours", "wide-bento"):
         stage.make_bucket(bucket)
+    async with _loaded(stage, tps):
+        await asyncio.sleep(_WARM_S)  # the broker's JVM compiles now, and not in the time of whoever comes first
     async with serve(stage, stage.folder / "service-wide", workers) as service:
         request = body(stage.s3, "wide-ours", "wide", deliver_time_interval=INTERVAL_S)
         task = await service.create({**request, "topics": "", "topics_regex": "wide-[0-9]+"})
