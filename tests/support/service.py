@@ -21,6 +21,7 @@ import aiohttp
 
 from smartconnect.sandbox.ports import free_port
 from smartconnect.sandbox.s3 import S3Server
+from tests.support.log_lines import log_lines
 from tests.support.waiting import eventually
 
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -100,8 +101,7 @@ class Service:
         self._process.wait()
 
     def log(self) -> list[dict[str, Any]]:
-        lines = (self.folder / "log").read_text(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return log_lines((self.folder / "log").read_text(errors="replace"))
 
     def pids(self, prefix: str = "") -> list[int]:
         """Pids of the newest process of each child whose name begins so ("worker", "api")."""
