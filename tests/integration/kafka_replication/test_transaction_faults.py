@@ -111,6 +111,7 @@ async def test_of_two_owners_only_the_newer_one_writes(copying: Copying) -> None
         sleeper = asyncio.create_task(old.run(old_stop))
         await caught_up(old)
         async with copying.unit.supervised() as running:
+            await caught_up(running)  # it has taken over: what comes now the sleeper can only try to write
             await copying.writer.write(500)
             with pytest.raises(Fenced):
                 await sleeper
