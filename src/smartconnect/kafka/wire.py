@@ -119,7 +119,7 @@ class Wire(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._writer = ScatterWriter(transport)
-        if transport.get_extra_info("ssl_object") is None:  # what TLS has read ahead would not count
+        if transport.get_extra_info("sslcontext") is None:  # what TLS has read ahead would not count
             self._socket = transport.get_extra_info("socket")
 
     def get_buffer(self, sizehint: int) -> memoryview:

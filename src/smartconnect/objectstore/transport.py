@@ -4,8 +4,8 @@ reason that shows no URL (a presigned one carries key and signature). Used by th
 it between two requests.
 
 All stores of a process share connections, name cache, CA certificates (for each CA file) and clients (for each place); the last one to
-leave closes them. The cap only bounds sockets: how many parts are in flight is decided above, in shares, so no store can take another's
-connections.
+leave closes them. The cap only bounds sockets: how many requests are on their way is decided above, in shares, so no store can take
+another's connections.
 """
 
 from __future__ import annotations
