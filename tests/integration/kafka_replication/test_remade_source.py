@@ -19,6 +19,8 @@ from tests.support.replication_unit import caught_up
 from tests.support.services import Names
 from tests.support.topics import delete_topics
 
+pytestmark = pytest.mark.usefixtures("looks_at_its_intervals_only")
+
 NO_LOOK_S = 120.0
 
 

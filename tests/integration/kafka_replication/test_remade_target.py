@@ -22,6 +22,8 @@ from tests.support.services import Names
 from tests.support.topics import create_topic, delete_topics
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("looks_at_its_intervals_only")
+
 
 class Flow:
     """A topic of one partition and its copy; what is written comes in batches of ten records."""

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 
 from smartconnect.domain.kafka_replication_spec import Direction, Peer, ReplicationOptions, ReplicationSpec
 from smartconnect.domain.secret import Secret
-from smartconnect.jobs.kafka_replication import rests, topic_keeper
+from smartconnect.jobs.kafka_replication import rests
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.sandbox.kafka import KafkaCluster, kafka_cluster
 from tests.integration.kafka_replication.stories import blocked, contents, row_of
@@ -24,6 +24,8 @@ from tests.support.services import Names, shared
 from tests.support.topics import create_topic, delete_topics
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("looks_at_its_intervals_only")
+
 READER = (AclOperation.DESCRIBE, AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
 PASSWORD = "correct-horse"
 NEVER_S, OFTEN_S = 120.0, 0.5
@@ -32,11 +34,9 @@ NEVER_S, OFTEN_S = 120.0, 0.5
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What rests is tried again after half a second instead of thirty, and in vain some times in a test. A unit does not look at its topics
-    once more soon after its start: what that look finds would stand until the next one."""
+    """What rests is tried again after half a second instead of thirty, and in vain some times in a test."""
     monkeypatch.setattr(rests, "_FIRST_REST_S", 0.5)
     monkeypatch.setattr(rests, "_LONGEST_REST_S", 1.0)
-    monkeypatch.setattr(topic_keeper, "_SOON_TRIES", 0)
 
 
 @pytest.fixture(scope="module")

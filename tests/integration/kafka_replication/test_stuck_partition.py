@@ -182,6 +182,7 @@ async def test_transactions_aborted_again_and_again_under_load_leave_a_mirror(fl
             await assert_mirrored(flow.source, flow.target)
 
 
+@pytest.mark.usefixtures("looks_at_its_intervals_only")
 async def test_a_target_topic_deleted_while_a_batch_waits_for_its_replicas_blocks_its_partition_alone(
     flows: Flows,
 ) -> None:

@@ -202,10 +202,11 @@ async def same_end_again_is_answered_the_same_and_the_other_one_is_invalid(ask: 
 
 @rule
 async def batch_that_begins_a_part_while_markers_are_written_is_told_to_come_again(ask: Asker) -> None:
-    """Too late for the transaction that has ended: the right answer for a moment only, so that a round may miss it."""
-    written, begun = await ask.parts(2)
+    """Too late for the transaction that has ended: the right answer for a moment only, so that a round may miss it. The moment is long
+    where many markers are to be written."""
+    written, begun, *others = await ask.parts(256)
     for _ in range(100):
-        owner = await writer(ask, True, written, begun)
+        owner = await writer(ask, True, written, begun, *others)
         assert (await ask.one(written, made(owner, 0), owner)).error is KafkaCode.NONE
         assert await ask.end(owner, commit=True) is KafkaCode.NONE
         code = (await ask.one(begun, made(owner, 0), owner)).error
