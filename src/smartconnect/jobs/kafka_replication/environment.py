@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from smartconnect.domain.clock import Clock
+from smartconnect.jobs.bulk_threads import bulk_threads
 from smartconnect.jobs.kafka_replication.map_budget import MapBudget
 from smartconnect.jobs.kafka_replication.steps import StepLog
 from smartconnect.jobs.memory_budget import MemoryBudget
@@ -44,6 +45,6 @@ def make_worker_resources(directory: Directory, clock: Clock, random: Random, st
         random=random,
         directory=directory,
         budget=MemoryBudget(directory.kafka_replication().buffer_mb << 20),
-        decoders=ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode"),
+        decoders=bulk_threads("decode"),
         steps=steps,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from smartconnect.domain.clock import Clock
+from smartconnect.jobs.bulk_threads import bulk_threads
 from smartconnect.jobs.memory_budget import MemoryBudget
 from smartconnect.jobs.obs_dump.places import UploadPlaces
 from smartconnect.jobs.obs_dump.steps import StepLog
@@ -55,7 +56,7 @@ def make_worker_resources(directory: Directory, clock: Clock, random: Random, st
         budget=MemoryBudget(settings.memory_mb << 20),
         part_places=UploadPlaces(settings.parts_in_flight),
         control_places=UploadPlaces(settings.control_requests),
-        joiners=ThreadPoolExecutor(max_workers=2, thread_name_prefix="join"),
+        joiners=bulk_threads("join"),
         blocks=FreeBlocks(_FREE_BYTES // BLOCK_BYTES),
         topics=TopicWatch(clock),
         steps=steps,
