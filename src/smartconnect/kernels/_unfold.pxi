@@ -4,19 +4,22 @@
 
 cdef extern from *:
     """
-    enum { SC_STEP = 16, SC_LITERALS_LAST = 5, SC_AFTER_LITERALS = 8, SC_SHORTEST_MATCH = 4 };
+    enum { SC_STEP = 16, SC_GOES_ON = 15, SC_LITERALS_LAST = 5, SC_AFTER_LITERALS = 8, SC_SHORTEST_MATCH = 4 };
+    /* As far before an end, whatever a short sequence reads or writes in steps stays inside. */
+    enum { SC_FAR = 64 };
 
     static inline uint32_t sc_little(const uint8_t* p) {
         return (uint32_t) p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16 | (uint32_t) p[3] << 24;
     }
 
-    /* Copies in steps; reads and writes up to a step beyond the end. */
+    /* Copies in pairs of steps; reads and writes up to two steps beyond the end. */
     static inline void sc_copy_over(uint8_t* to, const uint8_t* from, size_t size) {
         uint8_t* const end = to + size;
         do {
             memcpy(to, from, SC_STEP);
-            to += SC_STEP;
-            from += SC_STEP;
+            memcpy(to + SC_STEP, from + SC_STEP, SC_STEP);
+            to += 2 * SC_STEP;
+            from += 2 * SC_STEP;
         } while (to < end);
     }
 
@@ -45,36 +48,48 @@ cdef extern from *:
         return p;
     }
 
-    /* One block of `size` bytes into `room` bytes: how many it gave, -1 where it cannot be. */
+    /* One block of `size` bytes into `room` bytes: how many it gave, -1 where it cannot be. Most sequences are short in both parts and far
+       from both ends: each part of those is a copy of fixed size. */
     static ptrdiff_t sc_unfold_block(const uint8_t* p, size_t size, uint8_t* const begin, size_t room) {
         const uint8_t* const end = p + size;
         uint8_t* const to_end = begin + room;
+        const uint8_t* const far = size > SC_FAR ? end - SC_FAR : p;
+        uint8_t* const to_far = room > SC_FAR ? to_end - SC_FAR : begin;
         uint8_t* to = begin;
         size_t length, distance;
         unsigned token;
         while (p < end) {
             token = *p++;
             length = token >> 4;
-            if (length < 15 && (size_t) (end - p) >= SC_STEP + SC_AFTER_LITERALS && (size_t) (to_end - to) >= 2 * SC_STEP) {
+            if (length < SC_GOES_ON && p < far && to < to_far) {
                 memcpy(to, p, SC_STEP);
+                p += length;
+                to += length;
             } else {
-                if (length == 15 && !(p = sc_long_length(p, end, room, &length))) return -1;
+                if (length == SC_GOES_ON && !(p = sc_long_length(p, end, room, &length))) return -1;
                 if (length > (size_t) (end - p) || length > (size_t) (to_end - to)) return -1;
-                if (length + SC_STEP <= (size_t) (end - p) && length + SC_STEP <= (size_t) (to_end - to)) sc_copy_over(to, p, length);
+                if (p + length < far && to + length < to_far) sc_copy_over(to, p, length);
                 else memcpy(to, p, length);
-                if (length == (size_t) (end - p)) return to + length - begin;
-                if (length + SC_AFTER_LITERALS > (size_t) (end - p)) return -1;
+                p += length;
+                to += length;
+                if (p == end) return to - begin;
+                if (end - p < SC_AFTER_LITERALS) return -1;
             }
-            p += length;
-            to += length;
             distance = (size_t) p[0] | (size_t) p[1] << 8;
             p += 2;
-            if (distance == 0 || distance > (size_t) (to - begin)) return -1;
             length = token & 15;
-            if (length == 15 && !(p = sc_long_length(p, end, room, &length))) return -1;
+            if (distance > (size_t) (to - begin)) return -1;
+            if (length < SC_GOES_ON && distance >= SC_STEP && to < to_far) {
+                memcpy(to, to - distance, SC_STEP);
+                memcpy(to + SC_STEP, to + SC_STEP - distance, SC_GOES_ON - 1 + SC_SHORTEST_MATCH - SC_STEP);
+                to += length + SC_SHORTEST_MATCH;
+                continue;
+            }
+            if (distance == 0) return -1;
+            if (length == SC_GOES_ON && !(p = sc_long_length(p, end, room, &length))) return -1;
             length += SC_SHORTEST_MATCH;
             if (length + SC_LITERALS_LAST > (size_t) (to_end - to)) return -1;
-            if (length + SC_STEP <= (size_t) (to_end - to)) {
+            if (to + length < to_far) {
                 if (distance >= SC_STEP) sc_copy_over(to, to - distance, length);
                 else sc_repeat_over(to, distance, length);
                 to += length;

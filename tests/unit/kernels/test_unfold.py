@@ -71,7 +71,7 @@ def blocks(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(blocks(), max_size=3), st.integers(0, 40))
+@given(st.lists(blocks(), max_size=3), st.integers(0, 100))
 def test_every_kind_of_sequence(made, spare):
     """With room to spare and without: the fast copies may run over the end of a sequence, never over that of the buffer."""
     frame, wanted = framed([block for block, _ in made]), b"".join(out for _, out in made)
