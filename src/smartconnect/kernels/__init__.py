@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from smartconnect.kernels import twin_crc, twin_digest, twin_join, twin_produce, twin_rewrite, twin_stamp, twin_walk
 from smartconnect.kernels.batch import Batch, BytesLike, Codec, Kind
-from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks, memory_of
+from smartconnect.kernels.blocks import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks, Taken, memory_of
 from smartconnect.kernels.choice import COMPILED_AVAILABLE, IMPLEMENTATION
 from smartconnect.kernels.codecs import DEFAULT_LIMIT, Scratch, decompress
 from smartconnect.kernels.crc import verify_crc
@@ -88,6 +88,7 @@ __all__ = [
     "Section",
     "Stamp",
     "Stretch",
+    "Taken",
     "check",
     "crc32c",
     "decompress",

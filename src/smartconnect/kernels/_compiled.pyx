@@ -75,9 +75,9 @@ cdef int64_t MAX64 = 0x7FFFFFFFFFFFFFFF
 
 include "_numbers.pxi"
 include "_walk.pxi"
+include "_forward_crc.pxi"
 include "_join_loop.pxi"
 include "_join.pxi"
-include "_forward_crc.pxi"
 include "_crc_of.pxi"
 include "_forward_stamp.pxi"
 include "_forward_record.pxi"

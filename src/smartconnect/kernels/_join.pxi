@@ -66,7 +66,7 @@ cdef int make_room(Run* run, _Held held, writer, Py_ssize_t skipped) except -1:
         if want >= STRETCH:
             break
     want = max(min(want, STRETCH, max(run.max_bytes - run.nbytes, 0)), run.need)
-    writer.length = run.fill + skipped * BLOCK - <Py_ssize_t> writer.start
+    writer.length = run.fill + skipped * BLOCK
     writer.reserve(want)
     held.hold_blocks(writer.blocks[skipped:])
     run.blocks = held.blocks
@@ -110,24 +110,25 @@ def join(sections, plan, writer, limits=_NO_LIMITS, resume=_START):
     """See `twin_join.join`."""
     cdef Run run
     cdef _Held held = _Held()
-    cdef Py_ssize_t before = writer.length, begin = writer.start + before, skipped = begin >> 16
+    cdef Py_ssize_t before = writer.length, skipped = before >> 16
+    cdef uint32_t sum_before = writer.crc32c
     cdef int outcome = NEED_ROOM
     held.hold_sections(sections)
     prepare(&run, held, plan, limits, resume)
-    run.fill = run.counted = begin - skipped * BLOCK
+    run.fill = run.summed = before - skipped * BLOCK
+    run.crc = ~sum_before
     try:
         while outcome == NEED_ROOM:
             make_room(&run, held, writer, skipped)
             with nogil:
                 outcome = go_on(&run)
-                if run.count_delimiters:
-                    count_written(&run)
+                sum_written(&run)
         if outcome != FINISHED and outcome != STOPPED:
             raise _MalformedBatch(run.at, _REASONS[outcome], run.part)
     except BaseException:
-        writer.settle(before)
+        writer.settle(before, sum_before)
         raise
-    writer.settle(before + run.nbytes)
+    writer.settle(before + run.nbytes, ~run.crc)
     if run.count_delimiters:
         run.found -= run.written * (1 + (plan.kv_delimiter.count(plan.delimiter) if run.keys else 0))
     return _JoinResult(

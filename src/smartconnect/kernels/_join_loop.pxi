@@ -21,9 +21,10 @@ cdef struct Run:
     Py_ssize_t delimiter_size, kv_size
     bint keys, count_delimiters
     int64_t skip_before, max_records, max_bytes
-    # the result
+    # the result; `crc` is the bare register of all content up to `summed`
     int64_t written, nbytes, nulls, first, last, next_offset, found
-    Py_ssize_t counted
+    Py_ssize_t summed
+    uint32_t crc
 
 
 cdef struct Record:
@@ -174,14 +175,18 @@ cdef int64_t occurrences(const uint8_t* p, Py_ssize_t size, uint8_t wanted) noex
     return total
 
 
-cdef void count_written(Run* run) noexcept nogil:
-    """Count the delimiter in what was written since the last time."""
+cdef void sum_written(Run* run) noexcept nogil:
+    """Sum up what was written since the last time, and count the delimiter in it."""
     cdef Py_ssize_t inside, step
-    while run.counted < run.fill:
-        inside = run.counted & (BLOCK - 1)
-        step = min(run.fill - run.counted, BLOCK - inside)
-        run.found += occurrences(run.blocks[run.counted >> 16] + inside, step, run.delimiter[0])
-        run.counted += step
+    cdef const uint8_t* piece
+    while run.summed < run.fill:
+        inside = run.summed & (BLOCK - 1)
+        step = min(run.fill - run.summed, BLOCK - inside)
+        piece = run.blocks[run.summed >> 16] + inside
+        run.crc = sc_crc32c(run.crc, piece, step)
+        if run.count_delimiters:
+            run.found += occurrences(piece, step, run.delimiter[0])
+        run.summed += step
 
 
 cdef int write_part(Run* run, const Part* part) noexcept nogil:
@@ -230,9 +235,9 @@ cdef int write_part(Run* run, const Part* part) noexcept nogil:
             run.last = offset
             run.nbytes += size
             run.nulls += r.null_value
-            if run.count_delimiters and fill - run.counted >= BLOCK:
+            if fill - run.summed >= BLOCK:
                 run.fill = fill
-                count_written(run)
+                sum_written(run)
         p = r.end
         delta = r.delta
         done += 1

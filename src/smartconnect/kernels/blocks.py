@@ -1,6 +1,6 @@
 """Memory for joined bytes: 64 KiB blocks from a pool, so that a thousand slow partitions cost a block each and idle ones nothing, and
-so that a filled part leaves as a list of views without a copy. `join` fills a writer; the job takes parts out of it and gives the blocks
-back when the upload is acknowledged.
+so that a filled part leaves as a list of views without a copy. `join` fills a writer; the job takes what it holds as a part and gives the
+blocks back when the upload is acknowledged.
 
 The pool may be used by several threads at once (joins run in threads, releases on the loop). A writer belongs to one caller at a time.
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
+
+from fastcrc import crc32
 
 BLOCK_BYTES: Final = 65536
 
@@ -107,19 +109,26 @@ class BlockPool:
         self.put(memory_of(views))
 
 
+class Taken(NamedTuple):
+    """What a writer gave away: its bytes in order, as views of single bytes for `BlockPool.release`, and the CRC32C of all of them."""
+
+    views: list[memoryview]
+    crc32c: int
+
+
 class BlockWriter:
-    """A growing run of bytes in blocks. `join` and `write` add at the end, `take` detaches from the front.
+    """A growing run of bytes in blocks, and its CRC32C. `join` and `write` add at the end, `take` detaches all of it.
 
-    Block i of `blocks` holds the bytes from `i * BLOCK_BYTES - start` on: content begins at `start` of the first block, so that both
-    implementations find the place to write with a division. Blocks beyond the content exist only between `reserve` and `settle`."""
+    Block i of `blocks` holds the bytes from `i * BLOCK_BYTES` on. Blocks beyond the content exist only between `reserve` and `settle`.
+    The sum is made while a cache has the bytes: a part that leaves is not read once more for it."""
 
-    __slots__ = ("_pool", "blocks", "length", "start")
+    __slots__ = ("_pool", "blocks", "crc32c", "length")
 
     def __init__(self, pool: BlockPool) -> None:
         self._pool = pool
         self.blocks: list[bytearray] = []
-        self.start = 0
         self.length = 0
+        self.crc32c = 0
 
     def __len__(self) -> int:
         return self.length
@@ -131,56 +140,40 @@ class BlockWriter:
 
     def reserve(self, nbytes: int) -> None:
         """Make room for `nbytes` more."""
-        missing = self.start + self.length + nbytes - len(self.blocks) * BLOCK_BYTES
+        missing = self.length + nbytes - self.held_bytes
         if missing > 0:
             self.blocks.extend(self._pool.get(-(-missing // BLOCK_BYTES)))
 
-    def settle(self, length: int) -> None:
-        """Say how long the content is now (at most what was reserved); blocks that it does not need go back."""
-        self.length = length
-        needed = -(-(self.start + length) // BLOCK_BYTES) if length else 0
+    def settle(self, length: int, crc32c: int) -> None:
+        """Say how long the content is now (at most what was reserved), and its sum; blocks that it does not need go back."""
+        self.length, self.crc32c = length, crc32c
+        needed = -(-length // BLOCK_BYTES)
         if needed < len(self.blocks):
             spare = self.blocks[needed:]
             del self.blocks[needed:]
             self._pool.put(spare)
-        if not length:
-            self.start = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Add `data` at the end."""
         self.reserve(len(data))
         done = 0
         while done < len(data):
-            index, fill = divmod(self.start + self.length, BLOCK_BYTES)
+            index, fill = divmod(self.length, BLOCK_BYTES)
             step = min(BLOCK_BYTES - fill, len(data) - done)
             self.blocks[index][fill : fill + step] = data[done : done + step]
             self.length += step
             done += step
+        self.crc32c = crc32.iscsi(data, self.crc32c)
 
-    def take(self, nbytes: int | None = None) -> list[memoryview]:
-        """Detach the first `nbytes` (all, if None), in order, as views for `BlockPool.release`. No copy but, when the cut is inside a
-        block, of the rest of that block."""
-        nbytes = self.length if nbytes is None else nbytes
-        if not 0 <= nbytes <= self.length:
-            raise ValueError(f"cannot take {nbytes} of {self.length} bytes")
-        if nbytes == 0:
-            return []
-        end = self.start + nbytes
-        whole, inside = divmod(end, BLOCK_BYTES)
-        taken = self.blocks[: whole + (inside > 0)]
-        del self.blocks[: len(taken)]
-        rest = self.length - nbytes
-        if inside and rest:
-            fresh = self._pool.get(1)[0]
-            fresh[inside:] = memoryview(taken[-1])[inside:]
-            self.blocks.insert(0, fresh)
-        views = [memoryview(block) for block in taken]
-        views[-1] = views[-1][: end - (len(taken) - 1) * BLOCK_BYTES]
-        views[0] = views[0][self.start :]
-        self.start = inside if rest else 0
-        self.length = rest
-        return views
+    def take(self) -> Taken:
+        """Detach everything, without a copy."""
+        views = [memoryview(block) for block in self.blocks]
+        if inside := self.length % BLOCK_BYTES:
+            views[-1] = views[-1][:inside]
+        taken = Taken(views, self.crc32c)
+        self.blocks, self.length, self.crc32c = [], 0, 0
+        return taken
 
     def clear(self) -> None:
         """Drop the content and give every block back."""
-        self.settle(0)
+        self.settle(0, 0)

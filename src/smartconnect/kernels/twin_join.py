@@ -29,12 +29,12 @@ def join(
     Raises MalformedBatch (section, position of the record); the writer is then as it was before the call, and the sections before
     `error.section` can be joined by themselves."""
     _check(sections, resume)
-    before = writer.length
+    before, sum_before = writer.length, writer.crc32c
     run = _Run(plan, writer, limits, next_offset=limits.skip_before)
     try:
         where = run.sections(sections, resume)
     except BaseException:
-        writer.settle(before)
+        writer.settle(before, sum_before)
         raise
     return JoinResult(
         records_written=run.written,

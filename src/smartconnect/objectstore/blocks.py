@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 
 class Blocks:
-    """Views of single bytes, in order, and how many bytes they are. They belong to the caller, who leaves them alone until the call that
-    they were given to has returned."""
+    """Views of single bytes, in order, how many bytes they are, and their CRC32C if it is known. They belong to the caller, who leaves
+    them alone until the call that they were given to has returned."""
 
-    __slots__ = ("nbytes", "views")
+    __slots__ = ("crc32c", "nbytes", "views")
 
-    def __init__(self, views: Sequence[memoryview]) -> None:
+    def __init__(self, views: Sequence[memoryview], crc32c: int | None = None) -> None:
         self.views = views
         self.nbytes = sum([len(view) for view in views])
+        self.crc32c = crc32c

@@ -26,8 +26,8 @@ _PROBE_BODY: Final = b"smart-connect"
 
 
 def crc32c(blocks: Sequence[memoryview]) -> str:
-    """CRC32C of all blocks, as S3 writes it: base64 of four bytes, big endian."""
-    return base64.b64encode(kernels.crc32c(blocks).to_bytes(4, "big")).decode()
+    """CRC32C of all blocks, as S3 writes it."""
+    return _as_s3_writes(kernels.crc32c(blocks))
 
 
 def md5(blocks: Sequence[memoryview]) -> str:
@@ -46,9 +46,16 @@ async def protect(integrity: Integrity, blocks: Blocks) -> dict[str, str]:
         case Integrity.MD5:
             return {"Content-MD5": await asyncio.to_thread(md5, blocks.views)}
         case Integrity.CRC32C:
+            if blocks.crc32c is not None:
+                return {CRC32C_HEADER: _as_s3_writes(blocks.crc32c)}
             if blocks.nbytes <= _INLINE_BYTES:
                 return {CRC32C_HEADER: crc32c(blocks.views)}
             return {CRC32C_HEADER: await asyncio.to_thread(crc32c, blocks.views)}
+
+
+def _as_s3_writes(crc: int) -> str:
+    """Base64 of four bytes, big endian."""
+    return base64.b64encode(crc.to_bytes(4, "big")).decode()
 
 
 async def checks_crc32c(wire: Wire, key: str) -> bool:

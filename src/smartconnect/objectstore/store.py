@@ -99,9 +99,12 @@ class ObjectStore:
             raise _unreadable(f"CreateMultipartUpload of {key}")
         return str(begun["UploadId"])
 
-    async def upload_part(self, key: str, upload_id: str, number: int, blocks: Sequence[memoryview]) -> Part:
-        """Send `blocks`, in order, as part `number` (1…10,000). The blocks must not change until this returns or raises."""
-        body = Blocks(blocks)
+    async def upload_part(
+        self, key: str, upload_id: str, number: int, blocks: Sequence[memoryview], crc32c: int | None = None
+    ) -> Part:
+        """Send `blocks`, in order, as part `number` (1…10,000). The blocks must not change until this returns or raises. `crc32c`: of
+        all of them, if the caller knows it."""
+        body = Blocks(blocks, crc32c)
         headers = await protect(await self.integrity(key), body)
         try:
             answer = await self._wire.exchange(part_request(key, upload_id, number, body, headers))

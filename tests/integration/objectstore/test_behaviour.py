@@ -7,7 +7,9 @@ import os
 
 import pytest
 
+from smartconnect import kernels
 from smartconnect.objectstore import (
+    BadDigest,
     Integrity,
     InvalidPart,
     KeyRefused,
@@ -135,6 +137,15 @@ async def test_auto_protects_parts_as_the_store_can_check(store: ObjectStore, ba
     assert [upload.upload_id async for upload in store.list_uploads("")] == [upload_id]
     await store.complete_upload(KEY, upload_id, await store.list_parts(KEY, upload_id))
     assert [found.key async for found in store.list_objects("")] == [KEY]
+
+
+async def test_a_part_is_held_to_the_sum_that_its_caller_knows(store: ObjectStore, backend: Backend) -> None:
+    upload_id, body = await store.create_upload(KEY, META), blocks(1000)
+    if backend.checks_crc32c:
+        with pytest.raises(BadDigest):
+            await store.upload_part(KEY, upload_id, 1, body, kernels.crc32c([b"something else"]))
+    part = await store.upload_part(KEY, upload_id, 1, body, kernels.crc32c(body))
+    assert await store.list_parts(KEY, upload_id) == [part]
 
 
 async def test_the_store_is_asked_about_checksums_once(store: ObjectStore, backend: Backend) -> None:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fastcrc import crc32
 from hypothesis import strategies as st
 
 from smartconnect.kernels import BlockPool, BlockWriter, Codec, JoinPlan, Limits, encode
@@ -48,10 +49,11 @@ def line_of(record: Record, plan: JoinPlan) -> bytes:
 
 
 def content(writer: BlockWriter, pool: BlockPool) -> bytes:
-    """All that a writer holds; its blocks go back."""
-    views = writer.take()
-    data = b"".join(views)
-    pool.release(views)
+    """All that a writer holds, of which its sum must be; its blocks go back."""
+    taken = writer.take()
+    data = b"".join(taken.views)
+    assert taken.crc32c == crc32.iscsi(data)
+    pool.release(taken.views)
     return data
 
 

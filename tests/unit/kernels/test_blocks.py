@@ -1,13 +1,14 @@
-"""Blocks, and writers that are emptied from the front while they grow at the end."""
+"""Blocks, and writers that grow at the end until all that they hold is taken."""
 
 from __future__ import annotations
 
 import pytest
+from fastcrc import crc32
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from smartconnect.kernels import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks, JoinPlan, Section, join
+from smartconnect.kernels import BLOCK_BYTES, BlockPool, BlockWriter, FreeBlocks, JoinPlan, MalformedBatch, Section, join
 from smartconnect.kernels.encode import Record, records_section
 
 
@@ -50,13 +51,19 @@ class WriterMachine(RuleBasedStateMachine):
         join([Section(records_section(records, 0, 0), len(records), 0, len(records))], JoinPlan(b"\n"), self.writer)
         self.model += b"".join((record.value or b"") + b"\n" for record in records)
 
-    @rule(share=st.floats(0, 1) | st.none())
-    def take(self, share):
-        nbytes = None if share is None else int(share * len(self.model))
-        views = self.writer.take(nbytes)
-        nbytes = len(self.model) if nbytes is None else nbytes
-        self.uploads.append((views, self.model[:nbytes]))
-        self.model = self.model[nbytes:]
+    @rule()
+    def take(self):
+        taken = self.writer.take()
+        assert taken.crc32c == crc32.iscsi(self.model)
+        self.uploads.append((taken.views, self.model))
+        self.model = b""
+
+    @rule()
+    def damaged(self):
+        """A join that fails, in its second section, leaves nothing behind."""
+        sound = Section(records_section([Record(0, b"x" * BLOCK_BYTES)], 0, 0), 1, 0, 0)
+        with pytest.raises(MalformedBatch):
+            join([sound, Section(b"\x02", 1, 1, 1)], JoinPlan(b"\n"), self.writer)
 
     @precondition(lambda self: self.uploads)
     @rule()
@@ -75,13 +82,14 @@ class WriterMachine(RuleBasedStateMachine):
         assert len(self.writer) == len(self.model)
         blocks = sum(len(views) for views, _ in self.uploads) * BLOCK_BYTES
         assert self.budget.out == self.pool.out_bytes == self.writer.held_bytes + blocks
-        assert self.writer.held_bytes <= len(self.model) + 2 * BLOCK_BYTES
+        assert self.writer.held_bytes < len(self.model) + BLOCK_BYTES
+        assert self.writer.crc32c == crc32.iscsi(self.model)
         assert self.pool.free_bytes <= 3 * BLOCK_BYTES
 
     def teardown(self):
         while self.uploads:
             self.acknowledge()
-        assert b"".join(self.writer.take()) == self.model
+        assert b"".join(self.writer.take().views) == self.model
 
 
 TestWriter = WriterMachine.TestCase
@@ -90,14 +98,14 @@ TestWriter.settings = settings(max_examples=60, stateful_step_count=25, deadline
 
 def test_empty_writer_holds_no_block():
     writer = BlockWriter(BlockPool())
-    assert writer.take() == [] and writer.held_bytes == 0
+    assert writer.take() == ([], 0) and writer.held_bytes == 0
 
 
 def test_released_blocks_are_used_again():
     pool = BlockPool()
     writer = BlockWriter(pool)
     writer.write(b"x" * BLOCK_BYTES)
-    views = writer.take()
+    views, _ = writer.take()
     block = views[0].obj
     pool.release(views)
     writer.write(b"y")
@@ -111,15 +119,6 @@ def test_trim_forgets_free_blocks():
     assert pool.free_bytes == 5 * BLOCK_BYTES
     free.trim()
     assert pool.free_bytes == pool.out_bytes == 0
-
-
-@pytest.mark.parametrize("nbytes", [-1, 4])
-def test_more_than_there_is_cannot_be_taken(nbytes):
-    writer = BlockWriter(BlockPool())
-    writer.write(b"abc")
-    with pytest.raises(ValueError, match="cannot take"):
-        writer.take(nbytes)
-    assert len(writer) == 3
 
 
 def test_delimiters_are_short():

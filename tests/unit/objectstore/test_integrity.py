@@ -35,6 +35,11 @@ async def test_the_header_that_protects_a_body(integrity: Integrity, name: str |
     assert list(headers) == ([name] if name else [])
 
 
+async def test_a_sum_that_is_known_is_not_made_again() -> None:
+    headers = await protect(Integrity.CRC32C, Blocks([memoryview(b"body")], 0xE3069283))
+    assert base64.b64decode(headers["x-amz-checksum-crc32c"]).hex() == "e3069283"
+
+
 async def test_a_long_body_has_the_same_sum_as_a_short_one_piece_by_piece() -> None:
     block = bytes(1 << 20)
     headers = await protect(Integrity.CRC32C, Blocks([memoryview(block)] * 17))

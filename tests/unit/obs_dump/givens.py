@@ -58,5 +58,4 @@ class Bench:
 
     def content(self) -> bytes:
         assert self.partition.open is not None
-        views = self.partition.open.buffer.take()
-        return b"".join(views)
+        return b"".join(self.partition.open.buffer.take().views)

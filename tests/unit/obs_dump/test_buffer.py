@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastcrc import crc32
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,10 +40,11 @@ def test_every_byte_is_kept_in_order_whatever_the_joins_bring(sizes: list[int]) 
         assert account.out == pool.out_bytes
         step = PAGE_BYTES if len(model) <= MOST_IN_PAGES else BLOCK_BYTES
         assert pool.out_bytes == -(-len(model) // step) * step
-    views = buffer.take()
-    assert b"".join(views) == model
+    taken = buffer.take()
+    assert b"".join(taken.views) == model
+    assert taken.crc32c == crc32.iscsi(model)
     assert buffer.length == 0
-    pool.release(views)
+    pool.release(taken.views)
     assert account.out == pool.out_bytes == 0
 
 
@@ -52,9 +54,10 @@ def test_what_has_left_as_a_part_is_not_in_the_next_one() -> None:
     for content in (b"one\n", b"x" * BLOCK_BYTES, b"two\n"):
         buffer.writer.write(content)
         buffer.settle()
-        views = buffer.take()
-        assert b"".join(views) == content
-        pool.release(views)
+        taken = buffer.take()
+        assert b"".join(taken.views) == content
+        assert taken.crc32c == crc32.iscsi(content)
+        pool.release(taken.views)
     assert pool.out_bytes == 0
 
 

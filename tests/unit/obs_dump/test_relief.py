@@ -60,7 +60,7 @@ class Held:
 
     def _leave(self, partition: Partition) -> None:
         assert partition.open is not None
-        self.leaving.begin(sum(view.nbytes for view in partition.open.buffer.take()))
+        self.leaving.begin(sum(view.nbytes for view in partition.open.buffer.take().views))
 
 
 async def test_nothing_leaves_while_there_is_room() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from smartconnect.kernels import BlockPool, BlockWriter, memory_of
+from smartconnect.kernels import BlockPool, BlockWriter, Taken, crc32c, memory_of
 
 PAGE_BYTES: Final = 4096
 MOST_IN_PAGES: Final = 48 << 10
@@ -64,24 +64,25 @@ class ObjectBuffer:
         if not came.length:
             return
         if self.length <= MOST_IN_PAGES:
-            views = came.take()
+            views = came.take().views
             for view in views:
                 self._put(view)
             self._pool.release(views)
         elif self._in_pages:
             self.writer = BlockWriter(self._pool)
-            for views in (self._take_pages(), came.take()):
+            for views in (self._take_pages(), came.take().views):
                 for view in views:
                     self.writer.write(view)
                 self._pool.release(views)
 
-    def take(self) -> list[memoryview]:
-        """Detach everything, in order, as views for `PagedPool.release`."""
-        return self._take_pages() or self.writer.take()
+    def take(self) -> Taken:
+        """Detach everything; the views are for `PagedPool.release`."""
+        pages = self._take_pages()
+        return Taken(pages, crc32c(pages)) if pages else self.writer.take()
 
     def clear(self) -> None:
         """Drop the content and give all memory back."""
-        self._pool.release(self.take())
+        self._pool.release(self.take().views)
 
     def _put(self, view: memoryview) -> None:
         done = 0

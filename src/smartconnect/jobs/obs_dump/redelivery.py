@@ -57,16 +57,17 @@ class RangeReader:
             return
         for before, result in self._one_by_one(section):
             if result.last_record_offset >= self._end:
-                self._writer.settle(before)
+                self._writer.settle(*before)
                 break
             self.records += result.records_written
         self.position = self._end
 
-    def _one_by_one(self, section: Section) -> Iterator[tuple[int, kernels.JoinResult]]:
-        """The batch in which the range ends: record by record, until one lies behind it."""
+    def _one_by_one(self, section: Section) -> Iterator[tuple[tuple[int, int], kernels.JoinResult]]:
+        """The batch in which the range ends: record by record, until one lies behind it; with what the writer was
+        before each."""
         resume = kernels.START
         while True:
-            before = self._writer.length
+            before = self._writer.length, self._writer.crc32c
             result = kernels.join([section], self._plan, self._writer, Limits(self.position, max_records=1), resume)
             if result.records_written:
                 yield before, result

@@ -8,7 +8,7 @@ end of its range. Parts leave in any order; their memory goes back to the pool w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from smartconnect.jobs.obs_dump.places import UnitPlaces
 from smartconnect.jobs.obs_dump.steps import IncarnationSteps, Outcome, Step
 from smartconnect.jobs.obs_dump.store_calls import StoreCalls
 from smartconnect.kafka.types import TopicPartition
+from smartconnect.kernels import Taken
 from smartconnect.objectstore import NoSuchUpload, ObjectStore, Part, StoreBusy
 
 _R = TypeVar("_R")
@@ -96,16 +97,16 @@ class ObjectUpload:
         self._failed = False
         tools.running.add(self)
 
-    def add_part(self, views: list[memoryview], whole: Mapping[str, str] | None = None) -> None:
+    def add_part(self, taken: Taken, whole: Mapping[str, str] | None = None) -> None:
         """Begin to upload the next part; its memory is given back whatever happens. `whole`: metadata to add if this part is all."""
         number = len(self._tasks) + 1
         if self.creating is None:
             self._metadata.update(whole or {})
             self.creating = asyncio.ensure_future(self._create())
-        nbytes = sum([len(view) for view in views])
-        task = asyncio.ensure_future(self._send(number, views))
+        nbytes = sum([len(view) for view in taken.views])
+        task = asyncio.ensure_future(self._send(number, taken))
         self._tools.leaving.begin(nbytes)
-        task.add_done_callback(lambda task: self._part_ended(task, views, nbytes))
+        task.add_done_callback(lambda task: self._part_ended(task, taken.views, nbytes))
         self._tasks.append(task)
 
     async def all_sent(self) -> bool:
@@ -138,10 +139,10 @@ class ObjectUpload:
             assert isinstance(error, Exception)
             self._on_failure(error)
 
-    async def _send(self, number: int, views: list[memoryview]) -> None:
+    async def _send(self, number: int, taken: Taken) -> None:
         assert self.creating is not None
         await asyncio.shield(self.creating)
-        self.parts[number] = await self._tools.calls.until_answered(lambda: self._put(number, views))
+        self.parts[number] = await self._tools.calls.until_answered(lambda: self._put(number, taken))
 
     async def _create(self) -> None:
         tools = self._tools
@@ -160,10 +161,10 @@ class ObjectUpload:
             number += 1
             self.key = nth_name(wished, number)
 
-    async def _put(self, number: int, views: Sequence[memoryview]) -> Part:
+    async def _put(self, number: int, taken: Taken) -> Part:
         async with self._tools.places.place():
             return await self._logged(
-                Step.UPLOAD_PART, lambda: self._tools.store.upload_part(self.key, self.upload_id, number, views)
+                Step.UPLOAD_PART, lambda: self._tools.store.upload_part(self.key, self.upload_id, number, *taken)
             )
 
     async def _logged(self, step: Step, call: Callable[[], Awaitable[_R]]) -> _R:
