@@ -11,6 +11,9 @@ from typing import Final
 STEP: Final = 256 << 10
 """Frames below this are too small to be worth it; memory for larger ones comes in few sizes, two for each doubling."""
 
+_HEADS: Final = 16 << 10
+"""Room in each size for what surrounds the bytes that were asked for: answers are whole mebibytes and a little more."""
+
 
 class BufferPool:
     """At most `most_bytes` wait for use; a buffer serves frames down to half of its size."""
@@ -40,11 +43,13 @@ class BufferPool:
 
 
 def _capacity(size: int) -> int:
-    """The next of STEP × 1, 1.5, 2, 3, 4, 6, 8 …"""
+    """The next of STEP × 1, 1.5, 2, 3, 4, 6, 8 …, each with room for heads."""
     capacity = STEP
-    while capacity < size:
+    while capacity + _HEADS < size:
         capacity *= 2
-    return capacity * 3 // 4 if size <= capacity * 3 // 4 and capacity > STEP else capacity
+    if capacity > STEP and size <= capacity * 3 // 4 + _HEADS:
+        capacity = capacity * 3 // 4
+    return capacity + _HEADS
 
 
 def _unused(buffer: bytearray) -> bool:

@@ -34,8 +34,16 @@ def test_views_have_exactly_the_size_asked_for() -> None:
         pool.give(view)
 
 
+def test_an_answer_of_whole_mebibytes_and_its_head_fits_into_memory_of_that_size() -> None:
+    pool = BufferPool(64 * STEP)
+    for steps in (4, 8, 12, 16):
+        view = pool.take(steps * STEP + 500)
+        assert memoryview(view.obj).nbytes < (steps + 1) * STEP
+        pool.give(view)
+
+
 def test_pool_keeps_no_more_than_its_limit() -> None:
-    pool = BufferPool(4 * STEP)
+    pool = BufferPool(5 * STEP)
     views = [pool.take(2 * STEP) for _ in range(5)]
     buffers = {id(view.obj) for view in views}
     for view in views:
