@@ -91,6 +91,8 @@ async def test_a_topic_deleted_while_the_dump_rests_is_told_and_known_when_it_is
         await told(unit)
         assert row_of(runner, story.topic).position is None
     async with unit.running() as runner:
+        if options is STOP:
+            await told(unit, 4)
         await story.create_when_gone()
         await story.write_new(30)
         if options is STOP:
