@@ -63,8 +63,7 @@ class RangeReader:
         self.position = self._end
 
     def _one_by_one(self, section: Section) -> Iterator[tuple[tuple[int, int], kernels.JoinResult]]:
-        """The batch in which the range ends: record by record, until one lies behind it; with what the writer was
-        before each."""
+        """The batch in which the range ends, record by record until one lies behind it; with what the writer was before each."""
         resume = kernels.START
         while True:
             before = self._writer.length, self._writer.crc32c
