@@ -110,9 +110,9 @@ class ObjectUpload:
         self._tasks.append(task)
 
     async def all_sent(self) -> bool:
-        """Wait for every ETag; False if a part failed (`on_failure` has heard of it)."""
+        """Wait for every ETag; False if one will never come: a part failed (`on_failure` has heard of it), or the object was forgotten."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        return not self._failed
+        return len(self.parts) == len(self._tasks)
 
     def ordered_parts(self) -> list[Part]:
         return [self.parts[number] for number in sorted(self.parts)]
