@@ -79,6 +79,16 @@ async def test_an_object_that_was_forgotten_on_its_way_is_not_whole() -> None:
     assert given.pool.out_bytes == given.tools.leaving.nbytes == 0
 
 
+async def test_an_object_that_was_forgotten_as_its_last_etag_came_is_not_whole() -> None:
+    given = Given()
+    given.store.answers.set()
+    given.part(b"one\n")
+    assert await given.upload.all_sent()
+    waiting = asyncio.ensure_future(given.upload.all_sent())
+    given.upload.forget()
+    assert not await waiting
+
+
 async def test_an_object_that_has_lost_a_part_is_not_whole() -> None:
     given = Given()
     given.store.answers.set()

@@ -110,9 +110,9 @@ class ObjectUpload:
         self._tasks.append(task)
 
     async def all_sent(self) -> bool:
-        """Wait for every ETag; False if one will never come: a part failed (`on_failure` has heard of it), or the object was forgotten."""
+        """Wait for every ETag; False if a part failed (`on_failure` has heard of it), or if the object was forgotten meanwhile."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        return len(self.parts) == len(self._tasks)
+        return not self._failed and self in self._tools.running
 
     def ordered_parts(self) -> list[Part]:
         return [self.parts[number] for number in sorted(self.parts)]
