@@ -50,11 +50,14 @@ class Gaps:
                 self.rest(partition, "kafka_refused", f"Kafka answers {code.name} for {partition.tp} at offset {partition.read}")
 
     def _unreadable(self, partition: Partition) -> None:
-        """Told once for all partitions of its topic."""
-        trouble = unreadable_trouble(partition.tp.topic)
-        if partition.told != trouble.code and trouble.message in self._roster.reasons():
-            partition.told = trouble.code
-        self.rest(partition, *trouble)
+        """A right is the whole topic's: all its partitions rest, whichever was refused first, and one of them tells."""
+        topic, trouble = partition.tp.topic, unreadable_trouble(partition.tp.topic)
+        fetched = [each for each in self._roster.partitions.values() if each.fetching and each.tp.topic == topic]
+        untold = [each for each in fetched if each.told != trouble.code]
+        for each in untold[1:]:
+            each.told = trouble.code
+        for each in fetched:
+            self.rest(each, *trouble)
 
     def damaged(self, partition: Partition, damage: str) -> None:
         """Fetched again, three times, then the partition is blocked; a broken body is never signed again, and never skipped."""
