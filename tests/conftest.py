@@ -138,8 +138,10 @@ async def proxied_s3(s3: S3Server) -> AsyncIterator[S3Proxy]:
 
 @pytest.fixture
 def bucket(s3: S3Server, names: Names) -> Iterator[str]:
-    """An empty bucket on the shared S3 server, removed after the test."""
+    """An empty bucket on the shared S3 server. It goes after the test in one moment, also while a service still writes into it."""
     name = names.bucket()
     (s3.buckets / name).mkdir()
     yield name
-    shutil.rmtree(s3.buckets / name, ignore_errors=True)
+    removed = s3.buckets.parent / f"removed-{name}"
+    (s3.buckets / name).rename(removed)
+    shutil.rmtree(removed)

@@ -1,5 +1,5 @@
-"""Prepared uploads that somebody removes before they are visible, and objects that a reader takes so early that they look like it: read and
-uploaded again, or skipped; never in silence (obs-dump.md §3, §4 F1, F2)."""
+"""Uploads that somebody removes before they are visible, promised or not, and objects that a reader takes so early that they look like it:
+read and uploaded again, or skipped; never in silence (obs-dump.md §3, §4 F1, F2, §8)."""
 
 from __future__ import annotations
 
@@ -51,6 +51,26 @@ async def removed_upload(story: Story) -> str:
 
 def lost(below: int) -> list[RecordId]:
     return [RecordId("old", 0, sequence) for sequence in range(below)]
+
+
+async def test_an_upload_that_was_removed_before_it_was_promised_is_filled_again_from_the_position(
+    story: Story, proxied_s3: S3Proxy
+) -> None:
+    """As a bucket's own rules do. The unit lives on: what it had read is not lost with the upload, and what others had is not twice."""
+    unit = story.unit(writes=proxied_s3.endpoint)
+    await story.writer.write(100)
+    async with unit.running() as runner:
+        await story.holds(story.writer.expected)
+        parts = proxied_s3.hold_request(Operation.UPLOAD_PART, count=None)
+        await story.writer.write(100)
+        await parts.reached(2, 60)
+        await story.writer.write(50)
+        await removed_upload(story)
+        parts.release()
+        await story.holds(story.writer.expected)
+        await caught_up(runner, 500)
+    assert [(level, code) for level, code, _ in unit.ledger.events] == [(Level.WARNING, "upload_gone")]
+    await story.is_tidy()
 
 
 async def test_a_prepared_upload_that_was_removed_is_made_again_under_its_name(story: Story, proxied_s3: S3Proxy) -> None:

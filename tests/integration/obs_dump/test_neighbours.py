@@ -1,5 +1,5 @@
 """Nobody starves another: with one of 18 tasks broken the others keep at least 90 % of their rate (architecture.md §8.7, obs-dump.md
-§12.11). What is written is little enough for all of them, so whoever falls behind was kept from its work.
+§12.11). What is written is little enough for all of them on a slow machine too, so whoever falls behind was kept from its work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from tests.support.waiting import eventually
 
 OTHERS = 17
 FLUSH_SIZE = 100
-WRITTEN = 2000
+WRITTEN = 1000
+LOAD = 5
 
 
 async def test_with_the_keys_of_one_of_eighteen_tasks_revoked_the_others_keep_nine_tenths_of_their_rate(
@@ -40,7 +41,7 @@ async def test_with_the_keys_of_one_of_eighteen_tasks_revoked_the_others_keep_ni
         folders = [s3.buckets / bucket / f"other-{number}" for number in range(OTHERS)]
         return [FLUSH_SIZE * sum(path.is_file() for path in folder.rglob("*")) for folder in folders]
 
-    async with steady_load(writer, 15):
+    async with steady_load(writer, LOAD):
         await eventually(lambda: min(visible()) > written() - 2 * FLUSH_SIZE > 0, 60, what="all keep up", poll_s=0.2)
         await s3.revoke(somebody)
         await eventually(lambda: trouble(unlucky), 40, what="the task says that its keys are refused", poll_s=0.2)

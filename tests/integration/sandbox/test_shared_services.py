@@ -31,4 +31,4 @@ async def test_an_object_goes_through_the_shared_s3(s3: S3Server, bucket: str) -
     )
     client.put_object(Bucket=bucket, Key="folder/object", Body=b"hello")
     assert client.get_object(Bucket=bucket, Key="folder/object")["Body"].read() == b"hello"
-    assert [found["Name"] for found in client.list_buckets()["Buckets"]] == [bucket]
+    assert bucket in [found["Name"] for found in client.list_buckets()["Buckets"]]

@@ -21,3 +21,11 @@ def test_a_partition_whose_start_is_not_committed_holds_no_drain() -> None:
     assert partition.settled
     partition.pending.append(PendingEntry(Entry("lake", "k", "u", 1, 10, 0, 40), run=1))
     assert not partition.settled
+
+
+def test_a_partition_that_forgets_what_is_not_committed_reads_on_from_its_position() -> None:
+    partition = a_partition(100)
+    partition.position, partition.position_start, partition.position_epoch = 40, 30, 7
+    partition.read, partition.next_start, partition.leader_epoch = 100, 90, 8
+    assert partition.forget_uncommitted() == []
+    assert (partition.read, partition.next_start, partition.leader_epoch) == (40, 30, 7)
