@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Final
 
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
@@ -66,6 +69,14 @@ async def test_three_units_and_two_again_under_load_lose_and_double_nothing(
     assert report.partitions == 6
 
 
+CHANGES: Final = (
+    ({"flush_size": 100}, "dump/*/*/*/*/*/*/*"),
+    ({"obs_path": "elsewhere"}, "elsewhere/*/*/*/*/*/*/*"),
+    ({"partition_format": "yyyy"}, "elsewhere/*/*/*"),
+)
+"""One after the other, and where objects lie then: by topic, and by minute or year."""
+
+
 async def test_a_dump_modified_under_load_goes_on_with_the_new_values_and_loses_nothing(
     service: Service, kafka: KafkaCluster, s3: S3Server, bucket: str, make_topic: MakeTopic
 ) -> None:
@@ -74,8 +85,9 @@ async def test_a_dump_modified_under_load_goes_on_with_the_new_values_and_loses_
     dump = await service.create_dump("changed-dump", bucket, topics=topic, flush_size=150)
     async with steady_load(writer, 20):
         await delivered(dump, 1)
-        for change in ({"flush_size": 100}, {"obs_path": "elsewhere"}, {"partition_format": "yyyy"}):
+        for change, place in CHANGES:
             await dump.modify(sink_task=change)
+            await eventually(partial(_holds_objects, s3.buckets / bucket, place), 60, what=f"objects as after {change}")
             await delivered(dump, await published(dump) + 4 * 300)
     await drained_at(dump, sum(writer.expected.values()))
     (await count_bucket(s3, bucket, writer.expected)).assert_exactly_once()
@@ -85,6 +97,10 @@ async def test_a_dump_modified_under_load_goes_on_with_the_new_values_and_loses_
     assert {len(stored.key.split("/")) for stored in moved} == {8, 4}  # minutes, and then years only
     assert 100 in {len(stored.values()) for stored in moved}
     assert 150 in {len(stored.values()) for stored in objects if stored not in moved}
+
+
+def _holds_objects(bucket: Path, place: str) -> bool:
+    return any(path.is_file() for path in bucket.glob(place))
 
 
 async def _knows(dump: Dump, partitions: int) -> bool:
