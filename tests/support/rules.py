@@ -36,7 +36,7 @@ class Rule(Generic[Exchange, Verdict]):
     left: int | None
     hits: int = 0
 
-    async def hit(self, times: int = 1, deadline_s: float = 20.0) -> None:
+    async def hit(self, times: int = 1, deadline_s: float = 60.0) -> None:
         """Wait until the rule was applied so often."""
         await eventually(lambda: self.hits >= times, deadline_s, what=f"{times} × {self.name}")
 
@@ -124,7 +124,7 @@ class Gate(Generic[Exchange]):
     held: list[Exchange] = field(default_factory=list)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def reached(self, times: int = 1, deadline_s: float = 20.0) -> None:
+    async def reached(self, times: int = 1, deadline_s: float = 60.0) -> None:
         """Wait until so many exchanges have come to the gate."""
         await eventually(lambda: len(self.held) >= times, deadline_s, what=f"{times} exchanges at the gate")
 

@@ -13,7 +13,7 @@ _LONGEST_PAUSE_S = 0.25
 
 async def eventually(
     condition: Callable[[], Any],
-    deadline_s: float = 20.0,
+    deadline_s: float = 60.0,
     *,
     what: str | None = None,
     poll_s: float = 0.02,
