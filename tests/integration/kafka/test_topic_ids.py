@@ -148,6 +148,7 @@ async def test_partition_whose_topic_id_is_not_known_is_fetched_by_name_and_so_a
 ) -> None:
     topic = await make_topic(partitions=4)
     parts = [TopicPartition(topic, number) for number in range(4)]
+    known, unknown = parts[:3], parts[3]
     versions: list[int] = []
     proxied_kafka.on_request(ApiKey.FETCH, lambda request: versions.append(request.api_version), count=None)
     options = FetchOptions(max_wait_ms=100, idle_wait_ms=100, connections_per_leader=1, session_above=2)
@@ -155,23 +156,24 @@ async def test_partition_whose_topic_id_is_not_known_is_fetched_by_name_and_so_a
         Cluster(proxied_kafka.bootstrap_servers, KafkaSecurity(), client_id="tests") as cluster,
         Fetcher(cluster, options, admission) as fetcher,
     ):
-        for tp in parts[:3]:
+        for tp in known:
             fetcher.assign(tp, 0)
-        await eventually(lambda: len(versions) > 3)
+            await asyncio.to_thread(produce, topic, 50, partition=tp.partition)
+        await collect(fetcher, reached(dict.fromkeys(known, 50)))
         assert set(versions) == {BY_ID_FROM}
         monkeypatch.setattr(messages, "METADATA", replace(messages.METADATA, highest=9))
         cluster.leaders.invalidate([topic])
-        fetcher.assign(parts[3], 0)
+        fetcher.assign(unknown, 0)
         await eventually(lambda: versions[-3:] == [LAST_BY_NAME] * 3)
         for tp in parts:
             await asyncio.to_thread(produce, topic, 50, partition=tp.partition)
-        await collect(fetcher, reached(dict.fromkeys(parts, 50)))
-        fetcher.drop(parts[3])
+        await collect(fetcher, reached({unknown: 50, **dict.fromkeys(known, 100)}))
+        fetcher.drop(unknown)
         await eventually(lambda: versions[-3:] == [BY_ID_FROM] * 3)
-        for tp in parts[:3]:
+        for tp in known:
             await asyncio.to_thread(produce, topic, 50, partition=tp.partition)
-        got = await collect(fetcher, reached(dict.fromkeys(parts[:3], 100)))
-        assert offsets_of(part for part in got if part.tp == parts[0]) == list(range(50, 100))
+        got = await collect(fetcher, reached(dict.fromkeys(known, 150)))
+        assert offsets_of(part for part in got if part.tp == known[0]) == list(range(100, 150))
 
 
 async def test_session_that_the_broker_knows_by_other_names_is_replaced(
