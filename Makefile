@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # Tests run in so many processes, each with servers of its own; a module's tests stay together and in order.
-JOBS ?= 4
+JOBS ?= 3
 PYTEST := $(BIN)/pytest
 PARALLEL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 

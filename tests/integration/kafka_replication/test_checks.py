@@ -106,7 +106,7 @@ async def test_validate_needs_no_topics_and_no_direction(kafka: KafkaCluster, pe
 async def test_a_peer_that_is_not_there_is_told_within_the_time_of_a_check(kafka: KafkaCluster) -> None:
     began = time.monotonic()
     problems = await Control(kafka).check({"bootstrap_servers": f"127.0.0.1:{free_port()}", "direction": "push"}, topics="orders")
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 12
     assert set(told(problems)) == {"bootstrap_servers", "topics"}
     assert {problem.kind for problem in problems} == {ProblemKind.KAFKA_CLUSTER, ProblemKind.TOPIC_MISSING}
 
@@ -128,7 +128,7 @@ async def test_wrong_protocol_of_the_peer(kafka: KafkaCluster, guarded: KafkaClu
     login = {} if protocol.startswith("SASL") else {"user_name": "", "password": ""}
     began = time.monotonic()
     problems = await Control(kafka).check(as_joe(guarded, security_protocol=protocol, **login), topics="orders")
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 12
     assert set(told(problems)) <= {"bootstrap_servers", "user_name"}
     assert [problem.kind for problem in problems] == [ProblemKind.KAFKA_CLUSTER]
 

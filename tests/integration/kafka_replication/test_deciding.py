@@ -34,7 +34,7 @@ async def test_a_silent_peer_leaves_open_what_nothing_needs(kafka: KafkaCluster,
     silent = {"bootstrap_servers": f"127.0.0.1:{free_port()}", "direction": "pull"}
     began = time.monotonic()
     configuration, problems = await Control(kafka).resolve(silent, topics="orders")
-    assert time.monotonic() - began < resolving.LOOK_WITHIN_S + 1
+    assert time.monotonic() - began < resolving.LOOK_WITHIN_S + 4
     assert problems == []
     assert "cluster_name" not in configuration.source_task
     assert configuration.source_task["replication_factor"] == 1  # of a pull the instance is the target

