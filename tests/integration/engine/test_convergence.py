@@ -234,7 +234,7 @@ async def _play(folder: Path, story: list[str], last: str) -> None:
         for index in (0, 1):
             machine.start(index)
         await _act(machine, {"run": "resume", "pause": "pause", "delete": "delete"}[last])
-        await eventually(lambda: _reached(machine, last), 60, what=f"the end of {story} then {last}")
+        await eventually(lambda: _reached(machine, last), what=f"the end of {story} then {last}")
         assert machine.world.violations == []
 
 
@@ -283,7 +283,7 @@ async def _settle(machine: Machine) -> None:
     found = await machine.registry.find_task(INSTANCE, TASK_ID)
     assert found is not None
     last = "pause" if found[0].desired is Desired.PAUSED else "run"
-    await eventually(lambda: _reached(machine, last), 60, what=f"what was asked last: {last}")
+    await eventually(lambda: _reached(machine, last), what=f"what was asked last: {last}")
 
 
 async def _change(machine: Machine, word: str) -> None:

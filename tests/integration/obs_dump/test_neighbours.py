@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 
 OTHERS = 17
 FLUSH_SIZE = 100
-WRITTEN = 1000
+WRITTEN = 2000
 LOAD = 5
 
 
