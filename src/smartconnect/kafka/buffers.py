@@ -16,7 +16,7 @@ _HEADS: Final = 16 << 10
 
 
 class BufferPool:
-    """At most `most_bytes` wait for use; a buffer serves frames down to half of its size."""
+    """At most `most_bytes` wait for use; a buffer serves frames down to half of what it was made for."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -26,11 +26,11 @@ class BufferPool:
         """A writable view of exactly `size` bytes, with whatever is in them."""
         if size < STEP:
             return memoryview(bytearray(size))
-        for index in range(len(self._waiting) - 1, -1, -1):
-            waiting = self._waiting[index]
-            if size <= len(waiting) <= 2 * size and _unused(waiting):
-                del self._waiting[index]
-                return memoryview(waiting)[:size]
+        most = 2 * size + _HEADS
+        fitting = [(len(waiting), -at) for at, waiting in enumerate(self._waiting) if size <= len(waiting) <= most]
+        for _, at in sorted(fitting):  # the smallest, and of those the newest: it may still be in the processor's cache
+            if _unused(self._waiting[-at]):
+                return memoryview(self._waiting.pop(-at))[:size]
         return memoryview(bytearray(_capacity(size)))[:size]
 
     def give(self, view: memoryview) -> None:

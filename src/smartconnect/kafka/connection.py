@@ -101,10 +101,7 @@ class Connection:
     ) -> Awaitable[memoryview]:
         """As `exchange`, but returns as soon as the request is on its way: who submits one after the other keeps order.
         The result is awaited for the answer."""
-        if self._login_until and self._clock() >= self._login_until:
-            await self._renew_login()
-        if self._muted_until:
-            await self._wait_unmuted()
+        await self.ready()
         await self._slots.acquire()
         try:
             answer = self._submit(api, version, parts, timeout_s)
@@ -116,6 +113,24 @@ class Connection:
 
     def _answered(self, answer: asyncio.Future[memoryview]) -> None:
         self._slots.release()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `send` may be called: open, not muted, the login not about to expire."""
+        now = self._clock()
+        return not self.closed and now >= self._muted_until and (not self._login_until or now < self._login_until)
+
+    async def ready(self) -> None:
+        """Until `is_ready`, or it is closed. With nothing in flight."""
+        if self._login_until and self._clock() >= self._login_until:
+            await self._renew_login()
+        if self._muted_until:
+            await self._wait_unmuted()
+
+    def send(self, api: Api, version: int, parts: Sequence[bytes | bytearray | memoryview]) -> asyncio.Future[memoryview]:
+        """As `submit`, at once: for an owner who shares the connection with nobody, counts what is in flight and asks `is_ready`
+        before. The result is the whole answer behind its correlation id (`messages.answer_body`). ConnectionLost."""
+        return self._submit(api, version, parts, None)
 
     async def call_unguarded(self, api: Api, version: int, fields: Mapping[str, object]) -> Any:
         """As `call`, in a version given, for negotiation and login: past throttle, in-flight cap and expiry."""

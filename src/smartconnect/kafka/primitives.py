@@ -5,7 +5,12 @@ protocol guide ("Protocol Primitive Types"), KIP-482."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 from smartconnect.domain.errors import MalformedData
+
+_NAMES_KEPT: Final = 256
 
 
 def put_varint(out: bytearray, value: int) -> None:
@@ -16,8 +21,9 @@ def put_varint(out: bytearray, value: int) -> None:
     out.append(value)
 
 
+@lru_cache(maxsize=_NAMES_KEPT)
 def compact_string(text: str) -> bytes:
-    """COMPACT_STRING: length + 1 as varint, UTF-8."""
+    """COMPACT_STRING: length + 1 as varint, UTF-8. Names of topics come again with each request."""
     raw = text.encode()
     out = bytearray()
     put_varint(out, len(raw) + 1)

@@ -15,9 +15,8 @@ verifies one partition at a time (§6.1). The caller bounds what it puts in."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,24 +91,31 @@ class _Asked(NamedTuple):
     """A request that is on its way: who answers it, and what it carries."""
 
     connection: Connection
-    version: int
-    answer: Awaitable[memoryview]
+    answer: asyncio.Future[memoryview]
     taken: list[_Taken]
     since: float
 
 
 class ProduceChannel:
-    """Async; `run` is its task. `report` is given the outcomes of each request, from the event loop, and must not block."""
+    """`report` is given the outcomes of each request, from the event loop, and must not block.
+
+    Requests go out and answers are heard in callbacks of the loop, with no task between: most of them carry little. `run` is the
+    channel's task; it makes the connection, and waits where the connection has to wait."""
 
     def __init__(self, cluster: Cluster, node_id: int, options: ProduceOptions, report: Callable[[list[Outcome]], None]) -> None:
         self.node_id = node_id
         self._cluster, self._options, self._report = cluster, options, report
+        self._loop = asyncio.get_running_loop()
         self._queues: dict[TopicPartition, _Queue] = {}
         self._ready: dict[TopicPartition, _Queue] = {}
-        self._work = asyncio.Event()
-        self._places = asyncio.Semaphore(options.most_in_flight)
-        self._answers: asyncio.Queue[_Asked] = asyncio.Queue()
+        self._asked: deque[_Asked] = deque()
         self._connection: Connection | None = None
+        self._version = 0
+        self._looking = False
+        self._held_up = asyncio.Event()
+        self._all_heard = asyncio.Event()
+        self._all_heard.set()
+        self._failure: Exception | None = None
 
     def put(self, tp: TopicPartition, batches: Iterable[OutgoingBatch]) -> None:
         """Queue batches behind those of their partition."""
@@ -146,18 +152,11 @@ class ProduceChannel:
     async def clear(self) -> None:
         """Forget all that waits and all that has failed. Returns when everything that was sent has its outcome; the caller puts nothing
         until then."""
-        self._forget_waiting()
-        for _ in range(self._options.most_in_flight):
-            await self._places.acquire()
-        for _ in range(self._options.most_in_flight):
-            self._places.release()
-        self._queues.clear()
-
-    def _forget_waiting(self) -> None:
         self._ready.clear()
-        self._work.clear()
         for queue in self._queues.values():
             queue.waiting.clear()
+        await self._all_heard.wait()
+        self._queues.clear()
 
     def _standing(self, tp: TopicPartition) -> _Queue:
         queue = self._queues[tp]
@@ -166,65 +165,94 @@ class ProduceChannel:
         return queue
 
     def _offer(self, tp: TopicPartition, queue: _Queue) -> None:
+        """Once in this round of the loop it is looked at what is ready: what is put together shares requests."""
         if queue.waiting and queue.failed is None and (queue.known or not queue.sent):
             self._ready[tp] = queue
-            self._work.set()
+            if not self._looking:
+                self._looking = True
+                self._loop.call_soon(self._go_on)
 
     async def run(self) -> None:
         """Until cancelled. A lost connection is made again; errors of credentials or versions end it."""
-        loop = asyncio.get_running_loop()
-        tasks = {loop.create_task(self._send_for_ever()), loop.create_task(self._settle_in_order())}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            while True:
+                await self._held_up.wait()
+                self._held_up.clear()
+                if self._failure is not None:
+                    raise self._failure
+                await self._all_heard.wait()
+                await self._prepare()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._close()
+            self._close()
 
-    async def _close(self) -> None:
-        """Nobody will read what is still asked for."""
-        if self._connection is not None:
-            self._connection.close()
-        while not self._answers.empty():
-            with contextlib.suppress(ConnectionLost, MalformedData):
-                await self._answers.get_nowait().answer
-
-    async def _send_for_ever(self) -> None:
-        while True:
-            await self._work.wait()
-            await self._places.acquire()
-            await self._send()
-
-    async def _send(self) -> None:
-        """One request; it holds a place until it is settled."""
+    async def _prepare(self) -> None:
+        """Go on as soon as there is a connection that may be sent on. With none, what would go out first was never sent."""
         try:
-            connection = await self._connected()
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._cluster.dial(self.node_id)
+                self._version = self._connection.version(messages.PRODUCE)
+            await self._connection.ready()
         except (ConnectionLost, ClusterUnreachable) as error:
             self._settle(self._take(), _NOTHING, NeverSent(str(error)))
-            return
-        taken = self._take()
-        if not taken:
-            self._places.release()
-            return
-        version = connection.version(messages.PRODUCE)
+        self._send()
+
+    def _close(self) -> None:
+        """Nobody will hear what is still asked for."""
+        if self._connection is not None:
+            self._connection.close()
+        for asked in self._asked:
+            if asked.answer.done():
+                asked.answer.exception()
+        self._asked.clear()
+
+    def _go_on(self, _: object = None) -> None:
+        """Hear what is answered, and send what may be sent."""
+        self._looking = False
+        try:
+            self._hear()
+            self._send()
+        except Exception as error:  # noqa: BLE001  # `run` raises it
+            self._failure = error
+            self._held_up.set()
+
+    def _hear(self) -> None:
+        """A connection answers in order, and so it is told."""
+        while self._asked and self._asked[0].answer.done():
+            connection, answer, taken, since = self._asked.popleft()
+            if not self._asked:
+                self._all_heard.set()
+            try:
+                answers = decode_produce(self._version, messages.answer_body(messages.PRODUCE, self._version, answer.result()))
+            except (ConnectionLost, MalformedData) as error:
+                connection.close()
+                self._settle(taken, _NOTHING, error)
+                continue
+            connection.throttle(answers.throttle_ms / 1000)
+            self._options.took(self._cluster.clock() - since)
+            self._settle(taken, answers)
+
+    def _send(self) -> None:
+        """As many requests as may be on their way, while the connection may be sent on."""
+        while self._ready and len(self._asked) < self._options.most_in_flight:
+            connection = self._connection
+            if connection is None or not connection.is_ready:
+                self._held_up.set()
+                return
+            taken = self._take()
+            try:
+                answer = connection.send(messages.PRODUCE, self._version, self._request(taken))
+            except ConnectionLost as error:
+                self._settle(taken, _NOTHING, error)
+                continue
+            self._asked.append(_Asked(connection, answer, taken, self._cluster.clock()))
+            self._all_heard.clear()
+            answer.add_done_callback(self._go_on)
+
+    def _request(self, taken: list[_Taken]) -> list[Buffer]:
         topics: dict[str, list[tuple[int, Buffer]]] = {}
         for tp, _, batch in taken:
             topics.setdefault(tp.topic, []).append((tp.partition, batch.records))
-        parts = encode_produce(version, self._options.transactional_id, self._options.timeout_ms, topics)
-        try:
-            answer = await connection.submit(messages.PRODUCE, version, parts)
-        except ConnectionLost as error:
-            self._settle(taken, _NOTHING, error)
-            return
-        self._answers.put_nowait(_Asked(connection, version, answer, taken, self._cluster.clock()))
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await self._cluster.dial(self.node_id)
-        return self._connection
+        return encode_produce(self._version, self._options.transactional_id, self._options.timeout_ms, topics)
 
     def _take(self) -> list[_Taken]:
         """The head batch of each waiting partition up to the request's size; who was left out comes first next time."""
@@ -240,27 +268,10 @@ class ProduceChannel:
             del self._ready[tp]
             if queue.known and queue.waiting:
                 self._ready[tp] = queue
-        if not self._ready:
-            self._work.clear()
         return taken
 
-    async def _settle_in_order(self) -> None:
-        """A connection answers in order, and so must we tell it: a task for each answer could run before its elder."""
-        while True:
-            connection, version, answer, taken, since = await self._answers.get()
-            try:
-                answers = decode_produce(version, await answer)
-            except (ConnectionLost, MalformedData) as error:
-                connection.close()
-                self._settle(taken, _NOTHING, error)
-                continue
-            connection.throttle(answers.throttle_ms / 1000)
-            self._options.took(self._cluster.clock() - since)
-            self._settle(taken, answers)
-
     def _settle(self, taken: list[_Taken], answer: ProduceAnswer, lost: SmartConnectError | None = None) -> None:
-        """Tell what became of the batches of one request, and give its place back."""
-        self._places.release()
+        """Tell what became of the batches of one request."""
         outcomes = []
         for tp, queue, batch in taken:
             queue.sent.popleft()
@@ -278,7 +289,5 @@ class ProduceChannel:
             outcomes.append(Outcome(tp, batch, None, refused, None if refused is not None else silent))
             queue.failed, queue.known = [*(queue.failed or ()), batch], False
             self._ready.pop(tp, None)
-        if not self._ready:
-            self._work.clear()
         if outcomes:
             self._report(outcomes)

@@ -4,24 +4,35 @@ as a snapshot that fits into a line of JSON. Workers send theirs with each heart
 
 from __future__ import annotations
 
-import math
 import os
+from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from smartconnect.telemetry.names import CPU_SECONDS, RESIDENT_BYTES, Metric
 
 Sample = tuple[str, tuple[str, ...], float]
 """(metric name, label values in the metric's order, value)"""
 
+_Key = tuple[str, tuple[str, ...]]
+
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class _HistogramKeys(NamedTuple):
+    """Of one histogram's samples; `buckets` in the order of their bounds, the infinite one last."""
+
+    buckets: list[_Key]
+    sum: _Key
+    count: _Key  # type: ignore[assignment]  # hides tuple.count, which makes no sense here
 
 
 class Meters:
     """Label values are given in the order of the metric's labels; a wrong number of them is a ValueError."""
 
     def __init__(self) -> None:
-        self._values: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._values: dict[_Key, float] = {}
 
     def add(self, metric: Metric, amount: float = 1.0, labels: Sequence[str] = ()) -> None:
         """Grow a counter."""
@@ -34,13 +45,13 @@ class Meters:
 
     def observe(self, metric: Metric, value: float, labels: Sequence[str] = ()) -> None:
         """One more value of a histogram. Its buckets are cumulative, as Prometheus wants them."""
-        at = tuple(_key(metric, labels)[1])
-        for bound in (*metric.buckets, math.inf):
-            key = (f"{metric.name}_bucket", (*at, "+Inf" if bound == math.inf else f"{bound:g}"))
-            self._values[key] = self._values.get(key, 0.0) + (value <= bound)
-        for end, amount in (("sum", value), ("count", 1.0)):
-            key = (f"{metric.name}_{end}", at)
-            self._values[key] = self._values.get(key, 0.0) + amount
+        keys, values = _histogram(metric, tuple(labels)), self._values
+        if keys.count not in values:
+            values.update(dict.fromkeys((keys.sum, keys.count, *keys.buckets), 0.0))
+        for key in keys.buckets[bisect_left(metric.buckets, value) :]:
+            values[key] += 1.0
+        values[keys.sum] += value
+        values[keys.count] += 1.0
 
     def value(self, metric: Metric, labels: Sequence[str] = ()) -> float:
         """The present value, 0 when never touched."""
@@ -62,10 +73,17 @@ class Meters:
         return [(name, labels, value) for (name, labels), value in self._values.items()]
 
 
-def _key(metric: Metric, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+def _key(metric: Metric, labels: Sequence[str]) -> _Key:
     if len(labels) != len(metric.labels):
         raise ValueError(f"{metric.name} has labels {metric.labels}, got {tuple(labels)}")
     return metric.name, tuple(labels)
+
+
+@lru_cache(maxsize=256)
+def _histogram(metric: Metric, labels: tuple[str, ...]) -> _HistogramKeys:
+    name, at = _key(metric, labels)
+    bounds = [*(f"{bound:g}" for bound in metric.buckets), "+Inf"]
+    return _HistogramKeys([(f"{name}_bucket", (*at, bound)) for bound in bounds], (f"{name}_sum", at), (f"{name}_count", at))
 
 
 def resident_bytes() -> int:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One metric. A counter's name ends in "_total". `buckets`: the upper bounds of a histogram, in order, without the infinite one."""
+    """One metric, equal to itself alone. A counter's name ends in "_total". `buckets`: the upper bounds of a histogram, in order, without
+    the infinite one."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]

@@ -52,3 +52,14 @@ def test_pool_keeps_no_more_than_its_limit() -> None:
     again = [pool.take(2 * STEP) for _ in range(5)]
     assert sum(id(view.obj) in buffers for view in again[:2]) == 2
     assert pool._waiting == []
+
+
+def test_memory_serves_frames_of_half_its_size_and_the_smallest_that_fits_is_taken() -> None:
+    pool = BufferPool(64 * STEP)
+    views = [pool.take(steps * STEP + 500) for steps in (8, 16)]
+    buffers = [view.obj for view in views]
+    for view in views:
+        pool.give(view)
+    del view, views
+    again = [pool.take(8 * STEP + 100) for _ in range(2)]
+    assert [view.obj is buffer for view, buffer in zip(again, buffers, strict=True)] == [True, True]

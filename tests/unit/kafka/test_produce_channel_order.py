@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from smartconnect.kafka.cluster import Cluster
@@ -23,6 +23,7 @@ class Answering:
     """A connection whose answers the test gives, in any order."""
 
     closed = False
+    is_ready = True
 
     def __init__(self) -> None:
         self.asked: list[asyncio.Future[memoryview]] = []
@@ -30,7 +31,10 @@ class Answering:
     def version(self, api: Api) -> int:
         return VERSION
 
-    async def submit(self, api: Api, version: int, parts: Sequence[Any]) -> Awaitable[memoryview]:
+    async def ready(self) -> None:
+        """It always is."""
+
+    def send(self, api: Api, version: int, parts: Sequence[Any]) -> asyncio.Future[memoryview]:
         answer: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
         self.asked.append(answer)
         return answer
