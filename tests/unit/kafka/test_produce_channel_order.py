@@ -23,16 +23,21 @@ class Answering:
     """A connection whose answers the test gives, in any order."""
 
     closed = False
-    is_ready = True
 
     def __init__(self) -> None:
         self.asked: list[asyncio.Future[memoryview]] = []
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.may_send.is_set()
 
     def version(self, api: Api) -> int:
         return VERSION
 
     async def ready(self) -> None:
-        """It always is."""
+        await self.may_send.wait()
 
     def send(self, api: Api, version: int, parts: Sequence[Any]) -> asyncio.Future[memoryview]:
         answer: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
@@ -65,6 +70,12 @@ def stored_at(offset: int) -> memoryview:
     return memoryview(struct.pack(">i", 1) + topic + struct.pack(">i", 1) + partition + struct.pack(">i", 0))
 
 
+async def rounds_of_the_loop() -> None:
+    """Whatever is due by now has been done."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def test_an_answer_that_is_there_first_is_told_in_its_turn() -> None:
     connection, told = Answering(), list[Outcome]()
     batches = [OutgoingBatch(b"batch") for _ in range(4)]
@@ -78,7 +89,7 @@ async def test_an_answer_that_is_there_first_is_told_in_its_turn() -> None:
     await eventually(lambda: len(connection.asked) == 4)
     for number in (3, 2):
         connection.asked[number].set_result(stored_at(number))
-    await eventually(lambda: connection.asked[2].done())
+    await rounds_of_the_loop()
     assert [outcome.batch for outcome in told] == batches[:1]
     connection.asked[1].set_result(stored_at(1))
     await eventually(lambda: len(told) == 4)
@@ -114,5 +125,24 @@ async def test_a_channel_that_is_cleared_sends_nothing_more_and_hears_every_answ
     await eventually(lambda: len(connection.asked) == 4)
     connection.asked[3].set_result(stored_at(3))
     await eventually(lambda: [outcome.batch for outcome in told][3:] == [later])
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_nothing_goes_out_while_the_connection_may_not_be_sent_on() -> None:
+    """The broker has muted it, or its login is due: what is on its way is heard, what is put meanwhile goes out afterwards."""
+    connection, told = Answering(), list[Outcome]()
+    batches = [OutgoingBatch(b"batch") for _ in range(3)]
+    channel = ProduceChannel(cast(Cluster, OneBroker(connection)), 1, ProduceOptions(), told.extend)
+    running = asyncio.create_task(channel.run())
+    channel.put(TP, batches[:1])
+    await eventually(lambda: len(connection.asked) == 1)
+    connection.may_send.clear()
+    channel.put(TP, batches[1:])
+    connection.asked[0].set_result(stored_at(0))
+    await rounds_of_the_loop()
+    assert [outcome.batch for outcome in told] == batches[:1] and len(connection.asked) == 1
+    connection.may_send.set()
+    await eventually(lambda: len(connection.asked) == 3)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
