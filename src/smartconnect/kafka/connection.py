@@ -121,7 +121,7 @@ class Connection:
         return not self.closed and now >= self._muted_until and (not self._login_until or now < self._login_until)
 
     async def ready(self) -> None:
-        """Until `is_ready`, or it is closed. Who uses `send` has nothing in flight meanwhile: a login must not be renewed between answers."""
+        """Until `is_ready`, or it is closed. Who uses `send` has nothing in flight meanwhile: a login is renewed alone."""
         if self._login_until and self._clock() >= self._login_until:
             await self._renew_login()
         if self._muted_until:
