@@ -20,7 +20,7 @@ from smartconnect.domain.task import Desired, Kind, Task, TaskConfig
 from smartconnect.engine.unit import StopCause, StopSignal, UnitContext
 from smartconnect.jobs.obs_dump.environment import Directory, WorkerResources, make_worker_resources
 from smartconnect.jobs.obs_dump.runner import DumpRunner
-from smartconnect.jobs.obs_dump.steps import NullStepLog
+from smartconnect.jobs.obs_dump.steps import NullStepLog, StepLog
 from smartconnect.sandbox.s3 import S3Server
 from smartconnect.settings import InstanceSettings, ObsDumpSettings, ObsSettings
 from tests.support.dump_spec import a_spec
@@ -58,6 +58,7 @@ class DumpUnit:
     task_id: str = field(default_factory=lambda: f"dump-{next(_NUMBERS)}-{random.getrandbits(48):012x}")
     epoch: int = 0
     login: Mapping[str, Any] = field(default_factory=dict)
+    steps: StepLog = field(default_factory=NullStepLog)
 
     @property
     def group(self) -> str:
@@ -101,7 +102,7 @@ class DumpUnit:
         instance = InstanceSettings(id=_INSTANCE, project_id="p", bootstrap_servers=self.servers, **self.login)
         obs = ObsSettings(endpoint=self.endpoint, region=self.region, addressing="path")
         directory = Directory(lambda _: instance, lambda: obs, ObsDumpSettings)
-        resources = make_worker_resources(directory, Clock(), random.Random(1), NullStepLog())
+        resources = make_worker_resources(directory, Clock(), random.Random(1), self.steps)
         try:
             yield resources
         finally:

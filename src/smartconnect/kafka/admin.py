@@ -15,7 +15,7 @@ from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode, failure
 from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.errors import refusal
-from smartconnect.kafka.leaders import ask_leaders
+from smartconnect.kafka.leaders import ask_leaders, ask_leaders_now
 from smartconnect.kafka.messages import Api
 from smartconnect.kafka.offsets import by_topic
 from smartconnect.kafka.timing import TryAgain
@@ -206,9 +206,9 @@ async def describe_cluster(cluster: Cluster) -> ClusterDescription:
 
 
 async def describe_producers(
-    cluster: Cluster, partitions: Collection[TopicPartition]
+    cluster: Cluster, partitions: Collection[TopicPartition], *, patient: bool = True
 ) -> dict[TopicPartition, list[ActiveProducer] | KafkaCode]:
-    """Producers that the leaders remember (KIP-664)."""
+    """Producers that the leaders remember (KIP-664); not `patient`: as `ask_leaders_now` does."""
 
     async def ask(
         connection: Connection, part: Mapping[TopicPartition, tuple[None, int]]
@@ -225,7 +225,8 @@ async def describe_producers(
             for p in topic.partitions
         }
 
-    return await ask_leaders(cluster, dict.fromkeys(partitions), ask)
+    questions = dict.fromkeys(partitions)
+    return await (ask_leaders(cluster, questions, ask) if patient else ask_leaders_now(cluster, questions, ask))
 
 
 async def _ask_controller(cluster: Cluster, api: Api, fields: Mapping[str, object], doing: str) -> Any:

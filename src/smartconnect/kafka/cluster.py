@@ -33,7 +33,8 @@ T = TypeVar("T")
 
 
 class Cluster:
-    """Async context manager. `bootstrap_servers` is `host:port,…`; `rack` makes fetches prefer a near replica."""
+    """Async context manager. `bootstrap_servers` is `host:port,…`; `rack` makes fetches prefer a near replica. `losses` counts connections
+    that ended otherwise than by us: where it has grown, a broker may have died."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Cluster:
         self._reader = MetadataReader()
         self._coordinators: dict[tuple[int, str], int] = {}
         self.leaders = LeaderCache()
+        self.losses = 0
 
     async def __aenter__(self) -> Self:
         self._ready()
@@ -71,9 +73,12 @@ class Cluster:
 
     def _ready(self) -> ConnectionPool:
         if self._pool is None:
-            dialer: Dialer = dialer_for(self._security, self._client_id, self.timing, self.clock)
+            dialer: Dialer = dialer_for(self._security, self._client_id, self.timing, self.clock, self._lost)
             self._pool = ConnectionPool(dialer, self.bootstrap_servers, self._addresses, self.random)
         return self._pool
+
+    def _lost(self) -> None:
+        self.losses += 1
 
     # Metadata
 

@@ -10,6 +10,7 @@ import base64
 import secrets
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from smartconnect.domain.errors import AuthenticationFailed, ClusterUnreachable, MalformedData, SmartConnectError
@@ -27,13 +28,14 @@ _SOFTWARE = {"client_software_name": "smart-connect", "client_software_version":
 
 @dataclass(frozen=True, slots=True)
 class Dialer:
-    """What all connections of one user of a cluster share."""
+    """What all connections of one user of a cluster share. `lost` is called for each that ends otherwise than by us."""
 
     security: KafkaSecurity
     tls: ssl.SSLContext | None
     client_id: str
     timing: Timing
     clock: Clock
+    lost: Callable[[], None]
 
     async def dial(self, host: str, port: int, name: str) -> Connection:
         """A connection logged in to `host:port`; `name` says in errors who it is ("broker 1")."""
@@ -55,7 +57,9 @@ class Dialer:
         loop = asyncio.get_running_loop()
         hostname = host if self.tls else None
         try:
-            transport, wire = await loop.create_connection(lambda: Wire(peer), host, port, ssl=self.tls, server_hostname=hostname)
+            transport, wire = await loop.create_connection(
+                lambda: Wire(peer, self.lost), host, port, ssl=self.tls, server_hostname=hostname
+            )
         except ssl.SSLCertVerificationError as error:
             raise AuthenticationFailed(
                 f"the certificate of {peer} is not to be trusted: {error.verify_message}; check ca_file and the host name"
@@ -126,7 +130,7 @@ def _unexpected_end(peer: str, security: KafkaSecurity, error: ConnectionLost) -
     return ClusterUnreachable(f"{error}; {hint}")
 
 
-def dialer_for(security: KafkaSecurity, client_id: str, timing: Timing, clock: Clock) -> Dialer:
+def dialer_for(security: KafkaSecurity, client_id: str, timing: Timing, clock: Clock, lost: Callable[[], None]) -> Dialer:
     """Check the security settings and load certificates once, for all connections to come."""
     security.check()
-    return Dialer(security, security.tls_context(), client_id, timing, clock)
+    return Dialer(security, security.tls_context(), client_id, timing, clock, lost)

@@ -6,7 +6,9 @@ What it guarantees (obs-dump.md §2, "Rules that make it true"):
 * EndTxn is repeated, the same one, until it is answered or we are fenced;
 * one epoch, no unanswered call: after a lost answer InitProducerId with our own (id, epoch) comes before anything else of
   the next transaction. It never succeeds if somebody newer exists;
-* an error that ends the transaction is raised only when the transaction is over (aborted) or not ours any more (Fenced).
+* an error that ends the transaction is raised only when the transaction is over (aborted) or not ours any more (Fenced);
+* where a connection was lost since the last transaction with a group's offsets began, its end is given once more before the next one
+  begins: Kafka may have forgotten it (`open_transactions`), and what it left open would share the end of the next one.
 
 The object is for one task at a time. Each step is told to `observe` before its request is sent and after its outcome, under
 the names `init`, `renew`, `add_offsets`, `add_partitions`, `commit_offsets`, `end`, each with `.sent` (details: the request's
@@ -61,6 +63,9 @@ class TransactionalId:
         self._unanswered = False
         self._committing = False
         self._fenced = False
+        self._group = ""
+        self._last_end: tuple[str, bool] | None = None
+        self._losses = 0
 
     @property
     def is_open(self) -> bool:
@@ -100,6 +105,8 @@ class TransactionalId:
             if code is None:
                 assert answer is not None
                 self.producer_id, self.epoch = answer.producer_id, answer.producer_epoch
+                if self._open:
+                    self._ended(commit=False)
                 self._open = self._unanswered = self._committing = False
                 self._tell(step, "ok")
                 return
@@ -115,6 +122,16 @@ class TransactionalId:
     async def add_offsets(self, group: str) -> None:
         """Make the group's offsets part of the transaction, beginning one if none is open."""
         await self._prepare()
+        if not self._open and self._last_end is not None and self._cluster.losses != self._losses:
+            last_group, commit = self._last_end
+            await self._coordinator("add_offsets", GROUP, last_group)  # without a leader there its end would be forgotten again
+            await self._add_group(last_group)
+            await self.end(commit=commit)
+            await self._prepare()
+        await self._add_group(group)
+
+    async def _add_group(self, group: str) -> None:
+        self._group, self._losses = group, self._cluster.losses
         fields = self._ours() | {"group_id": group}
         await self._in_transaction("add_offsets", TRANSACTION, self.name, messages.ADD_OFFSETS_TO_TXN, fields)
 
@@ -164,6 +181,7 @@ class TransactionalId:
             answer = await self._ask("end", TRANSACTION, self.name, messages.END_TXN, fields)
             code = KafkaCode.NETWORK_EXCEPTION if answer is None else failure(answer.error_code)
             if code is None or (code is KafkaCode.INVALID_TXN_STATE and not commit):
+                self._ended(commit=commit)
                 self._open = self._committing = False
                 self._unanswered |= code is not None
                 self._tell("end", "ok", fields)
@@ -257,6 +275,10 @@ class TransactionalId:
                 await asyncio.sleep(pauses.next())
 
     # Small parts
+
+    def _ended(self, *, commit: bool) -> None:
+        if self._group:
+            self._last_end, self._group = (self._group, commit), ""
 
     def _check_ours(self) -> None:
         if self._fenced:

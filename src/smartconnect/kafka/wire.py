@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from smartconnect.domain.errors import AuthenticationFailed, MalformedData, SmartConnectError
@@ -33,11 +33,16 @@ class _Pending(NamedTuple):
     deadline: float
 
 
-class Wire(asyncio.BufferedProtocol):
-    """`peer` names the other end in errors: "broker 1 (host:port)"."""
+def _unnoticed() -> None:
+    """Nobody wants to know."""
 
-    def __init__(self, peer: str) -> None:
+
+class Wire(asyncio.BufferedProtocol):
+    """`peer` names the other end in errors: "broker 1 (host:port)". `lost` is called once if the connection ends otherwise than by us."""
+
+    def __init__(self, peer: str, lost: Callable[[], None] = _unnoticed) -> None:
         self.peer = peer
+        self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(BEFORE_LOGIN)
         self._pending: deque[_Pending] = deque()
@@ -79,7 +84,7 @@ class Wire(asyncio.BufferedProtocol):
     def close(self, reason: SmartConnectError | None = None) -> None:
         """End the connection now; requests in flight fail with `reason`."""
         if self._reason is None:
-            self._fail(reason or ConnectionLost(f"the connection to {self.peer} was closed by us"))
+            self._fail(reason or ConnectionLost(f"the connection to {self.peer} was closed by us"), by_us=reason is None)
         if self._transport is not None:
             self._transport.abort()
 
@@ -103,8 +108,10 @@ class Wire(asyncio.BufferedProtocol):
         else:
             self._arm(soonest)
 
-    def _fail(self, reason: SmartConnectError) -> None:
+    def _fail(self, reason: SmartConnectError, *, by_us: bool = False) -> None:
         self._reason = reason
+        if not by_us:
+            self._lost()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -161,12 +168,12 @@ class Wire(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._reason is None:
-            self._fail(_lost(self.peer, exc))
+            self._fail(_why_lost(self.peer, exc))
         if not self._ended.done():
             self._ended.set_result(None)
 
 
-def _lost(peer: str, cause: Exception | None) -> SmartConnectError:
+def _why_lost(peer: str, cause: Exception | None) -> SmartConnectError:
     if isinstance(cause, ssl.SSLError):
         return AuthenticationFailed(f"TLS with {peer} failed: {cause.reason or cause}; check cert_file and key_file")
     return ConnectionLost(f"{peer} closed the connection" + (f": {cause}" if cause else ""))

@@ -30,6 +30,7 @@ class Coordinator:
         self.calls: list[tuple[str, dict[str, object]]] = []
         self.forgotten: list[tuple[int, str]] = []
         self.unreachable = 0
+        self.losses = 0
         self.epoch = 0
 
     def pauses(self, shortest_s: float, longest_s: float) -> Pauses:
@@ -251,3 +252,47 @@ async def test_misuse_is_an_error_of_the_program(coordinator: Coordinator, owner
     with pytest.raises(RuntimeError, match="initialised"):
         await TransactionalId(cast(Cluster, coordinator), "new").add_offsets("g")
     assert coordinator.calls == []
+
+
+@pytest.mark.parametrize("commit", [True, False])
+async def test_after_a_lost_connection_the_last_end_is_given_once_more(
+    coordinator: Coordinator, owner: TransactionalId, commit: bool
+) -> None:
+    await run(owner, commit=commit)
+    coordinator.losses += 1
+    coordinator.calls.clear()
+    await owner.add_offsets("other")
+    await owner.end(commit=not commit)
+    told = [(name, fields.get("group_id", fields.get("committed"))) for name, fields in coordinator.calls]
+    again = [("AddOffsetsToTxn", "g"), ("EndTxn", commit)]
+    assert told == [*again, ("AddOffsetsToTxn", "other"), ("EndTxn", not commit)]
+    coordinator.calls.clear()
+    await run(owner)
+    assert coordinator.names() == ["AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn"]
+
+
+async def test_a_connection_lost_within_a_transaction_counts(coordinator: Coordinator, owner: TransactionalId) -> None:
+    await owner.add_offsets("g")
+    coordinator.losses += 1
+    await owner.end(commit=True)
+    coordinator.calls.clear()
+    await run(owner)
+    assert coordinator.names()[:2] == ["AddOffsetsToTxn", "EndTxn"]
+
+
+async def test_what_a_new_epoch_has_aborted_is_aborted_once_more(coordinator: Coordinator, owner: TransactionalId) -> None:
+    coordinator.script["TxnOffsetCommit"] = [LOST]
+    with pytest.raises(TransactionAborted):
+        await run(owner)
+    coordinator.losses += 1
+    coordinator.calls.clear()
+    await run(owner)
+    assert [fields["committed"] for name, fields in coordinator.calls if name == "EndTxn"] == [False, True]
+
+
+async def test_a_lost_connection_before_the_first_transaction_means_nothing(
+    coordinator: Coordinator, owner: TransactionalId
+) -> None:
+    coordinator.losses += 1
+    await run(owner)
+    assert coordinator.names() == ["AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn"]

@@ -63,6 +63,12 @@ class CommittedLog:
             raise LogDamaged(f"{self._name} cannot be read behind offset {fetch_offset}: {error}") from error
         return {key: entry.value for key, entry in news.items()}
 
+    def undecided(self, producer_id: int) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+        """What the producer's transaction without an end would set: key, the value that counts now, the new value."""
+        for key, entry in self._open.get(producer_id, {}).items():
+            known = self._decided.get(key)
+            yield key, None if known is None else known.value, entry.value
+
     def live(self) -> Iterator[tuple[bytes, bytes]]:
         """Key and value of everything that counts now; no tombstones."""
         for key, entry in self._decided.items():

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from smartconnect.domain.errors import Fenced, RegistryUnreachable
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
+from smartconnect.jobs.kafka_replication.left_open import LeftOpen
 from smartconnect.jobs.kafka_replication.outbox import Outbox
 from smartconnect.jobs.kafka_replication.pace import Pace
 from smartconnect.jobs.kafka_replication.partition import Lane, Partition
@@ -50,9 +51,10 @@ class Committer:
         self,
         inc: Incarnation,
         outbox: Outbox,
+        left_open: LeftOpen,
         events: CommitterEvents,
     ) -> None:
-        self._inc, self._outbox, self._events = inc, outbox, events
+        self._inc, self._outbox, self._left_open, self._events = inc, outbox, left_open, events
         self._clock, self._guard = inc.clock, inc.guard
         self._transactional = inc.guard.transactional_id is not None
         self._writer = PositionWriter(inc, outbox)
@@ -96,8 +98,11 @@ class Committer:
 
     async def run(self) -> None:
         while True:
-            while not self._has_work():
+            while not (self._has_work() or self._left_open.is_due):
                 await self._outbox.changed(0.5 if self._touched else None)
+            if self._left_open.is_due:
+                await self._left_open.look()
+                continue
             try:
                 await self._commit()
             except LaneStuck:
@@ -142,6 +147,10 @@ class Committer:
 
     async def _admit(self) -> None:
         lanes = self._outbox.outsiders()
+        if not self._guard.is_open:
+            for lane, code in (await self._left_open.clear(lanes)).items():
+                self._events.not_admitted(lane, code)
+        lanes = [lane for lane in lanes if lane.clear]
         if lanes:
             first, began = not self._outbox.admitted, self._clock.monotonic()
             partitions = [lane.tp for lane in lanes]

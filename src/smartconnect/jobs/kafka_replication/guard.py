@@ -37,8 +37,11 @@ class Guard(Protocol):
     async def take_over(self) -> None:
         """Become the producer; fences whoever was it before, where the delivery can."""
 
-    async def fence(self, name: str) -> None:
-        """Nobody who holds this older transactional id can write any more; its open transaction is decided."""
+    async def fence(self, name: str) -> Guard:
+        """Nobody who holds this older transactional id can write any more; its open transaction is decided. The guard of that id."""
+
+    async def end_left_open(self, partitions: Collection[TopicPartition], *, commit: bool) -> None:
+        """End what Kafka has left open of us on these partitions, in a transaction of its own. None of ours is open."""
 
     async def abort(self) -> None:
         """Nothing since the last `finish` counts, whatever arrives late. The stamp is another one then, and sequences begin at 0."""
@@ -59,8 +62,8 @@ class Guard(Protocol):
 class TransactionGuard:
     """Exactly once."""
 
-    def __init__(self, cluster: Cluster, name: str, timeout_ms: int, steps: IncarnationSteps) -> None:
-        self._cluster, self._steps = cluster, steps
+    def __init__(self, cluster: Cluster, name: str, timeout_ms: int, steps: IncarnationSteps, *, prefix: str = "") -> None:
+        self._cluster, self._timeout_ms, self._steps, self._prefix = cluster, timeout_ms, steps, prefix
         self._txn = TransactionalId(cluster, name, timeout_ms=timeout_ms, observe=self._observe)
         self._waiting_since: float | None = None
         self.transactional_id: str | None = name
@@ -76,7 +79,7 @@ class TransactionGuard:
         return "the target cannot end our last transaction: a partition of it has no leader, or fewer replicas than min.insync.replicas"
 
     def _observe(self, step: str, details: Mapping[str, object]) -> None:
-        self._steps.note(step, details)
+        self._steps.note(f"{self._prefix}{step}", details)
         if details.get("code") == KafkaCode.CONCURRENT_TRANSACTIONS.name:
             self._waiting_since = self._cluster.clock() if self._waiting_since is None else self._waiting_since
         elif step.endswith(".ok"):
@@ -85,11 +88,14 @@ class TransactionGuard:
     async def take_over(self) -> None:
         await self._txn.initialise()
 
-    async def fence(self, name: str) -> None:
-        def observe(step: str, details: Mapping[str, object]) -> None:
-            self._steps.note(f"older.{step}", details)
+    async def fence(self, name: str) -> Guard:
+        older = TransactionGuard(self._cluster, name, self._timeout_ms, self._steps, prefix="older.")
+        await older.take_over()
+        return older
 
-        await TransactionalId(self._cluster, name, observe=observe).initialise()
+    async def end_left_open(self, partitions: Collection[TopicPartition], *, commit: bool) -> None:
+        await self._txn.add_partitions(partitions)
+        await self._end(commit=commit)
 
     async def abort(self) -> None:
         await self._txn.end(commit=False)  # before Kafka 4.0 renewing an open transaction looks like being fenced
@@ -110,10 +116,13 @@ class TransactionGuard:
         return self._txn.is_open
 
     async def finish(self) -> None:
-        await self._txn.end(commit=True)
+        await self._end(commit=True)
+
+    async def _end(self, *, commit: bool) -> None:
+        await self._txn.end(commit=commit)
         if self._txn.must_renew:  # batches that wait carry the epoch that a late copy of a lost call could still use
             raise Retryable(
-                "an answer of the target's transaction coordinator was lost; it is committed, begin anew", code="answer_lost"
+                "an answer of the target's transaction coordinator was lost; what it ended is ended, begin anew", code="answer_lost"
             )
 
 
@@ -133,8 +142,12 @@ class IdempotentGuard:
         producer_id, epoch = await new_producer_id(self._cluster)
         self.stamp = Stamp(producer_id, epoch, transactional=False)
 
-    async def fence(self, name: str) -> None:
+    async def fence(self, name: str) -> Guard:
         """Nothing to fence: older owners ask the registry before they move a position."""
+        return self
+
+    async def end_left_open(self, partitions: Collection[TopicPartition], *, commit: bool) -> None:
+        raise AssertionError("without transactions nothing is left open")
 
     async def abort(self) -> None:
         raise AssertionError("without transactions nothing is undecided")

@@ -20,6 +20,7 @@ from smartconnect.jobs.clusters import open_cluster
 from smartconnect.jobs.crew import Crew
 from smartconnect.jobs.kafka_replication.environment import WorkerResources
 from smartconnect.jobs.kafka_replication.guard import Guard, guard_for
+from smartconnect.jobs.kafka_replication.left_open import end_positions
 from smartconnect.jobs.kafka_replication.naming import Naming
 from smartconnect.jobs.kafka_replication.origins import Origin
 from smartconnect.jobs.kafka_replication.partition import Lane
@@ -67,20 +68,22 @@ class Incarnation:
         return unit_index(crc32.iscsi(tp.topic.encode()), tp.partition, self.context.units_each) == self.context.unit.index
 
     async def take_over(self) -> Positions:
-        """Fence our id, fence those of older plans, ask the registry, read the positions: in this order."""
+        """Fence our id, fence those of older plans, each with its end if Kafka has forgotten it, ask the registry, read the positions: in
+        this order."""
         context, ledger = self.context, self.context.ledger
         self.steps.note("start")
         await self.positions.ensure_topic(self.spec.replication_factor)
         self.guard: Guard = guard_for(self.spec.options, self.target, transactional_id(context.task.id, context.unit), self.steps)
+        same = await self._same_cluster()
+        self.naming = Naming(self.spec, self.direction, same_cluster=same)
         await self.guard.take_over()
+        await end_positions(self, self.guard)
         older = await ledger.older_plans()
         for unit in (unit for plan in older for unit in plan.units if unit.prefix == context.unit.prefix):
-            await self.guard.fence(transactional_id(context.task.id, unit))
+            await end_positions(self, await self.guard.fence(transactional_id(context.task.id, unit)))
         await self._ensure_ours()
         if older:
             await ledger.record_fenced([plan.plan for plan in older])
-        same = await self._same_cluster()
-        self.naming = Naming(self.spec, self.direction, same_cluster=same)
         origin = Origin(context.task.id, self.direction, self.source_id, self.naming.rule)
         self.origin = OriginWriter(self.target, origin, self.clock.now_ms)
         found = await self.positions.read(self.is_ours)

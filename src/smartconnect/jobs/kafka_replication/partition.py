@@ -51,13 +51,15 @@ class Lane:
     """One target partition: the producer's next sequence number in it, what is to be sent, and where to.
 
     `waiting`: batches for when the gate is open; `due`: those that belong to the open transaction and have no channel yet.
-    `admitted`: it is part of that transaction. `mending`: a batch has failed and is being seen to; what comes meanwhile waits."""
+    `clear`: nothing older of ours is open there (`left_open`). `admitted`: it is part of that transaction. `mending`: a batch has failed
+    and is being seen to; what comes meanwhile waits."""
 
     tp: TopicPartition
     sequence: int = 0
     waiting: deque[Flight] = field(default_factory=deque)
     due: deque[Flight] = field(default_factory=deque)
     channel: ProduceChannel | None = None
+    clear: bool = False
     admitted: bool = False
     mending: bool = False
 

@@ -9,6 +9,7 @@ older plans: then nothing of theirs is undecided. `batch` and `tombstones` only 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from smartconnect.domain.errors import MalformedData
@@ -89,6 +90,12 @@ class PositionStore:
         found = await asyncio.to_thread(_positions_of, log)
         found.newest_run = newest[0]
         return found
+
+    async def left_open(self, producer_id: int) -> dict[TopicPartition, int]:
+        """Of the positions in this producer's transaction without an end, whatever their run: those under which the target got records,
+        with the target's offset behind these."""
+        log = await self._scan(lambda key: key.direction == self._direction and key.kind == POSITION)
+        return await asyncio.to_thread(_advanced, log, producer_id)
 
     async def read_if_any(self, mine: Callable[[TopicPartition], bool]) -> Positions:
         """The same beside a running task, for a look only: what is committed now; nothing where the topic was never made."""
@@ -173,6 +180,19 @@ def _positions_of(log: CommittedLog) -> Positions:
         except MalformedData as error:
             found.chunks[tp] = unknown_before(found[tp])
             found.damaged_maps[tp] = f"the stored offset map of {tp} cannot be read: {error}"
+    return found
+
+
+def _advanced(log: CommittedLog, producer_id: int) -> dict[TopicPartition, int]:
+    found = {}
+    for raw, before, after in log.undecided(producer_id):
+        key = parse_key(raw)
+        if key is None or after is None:
+            continue
+        with contextlib.suppress(MalformedData):
+            end = decode_position(after).next_target
+            if end >= 0 and (before is None or decode_position(before).next_target != end):
+                found[key.tp] = end
     return found
 
 

@@ -66,10 +66,14 @@ class Refusals:
         target = partition.link.target
         if code is KafkaCode.UNKNOWN_TOPIC_OR_PARTITION:
             self._gaps.rest(partition, "target_missing", f"{target} is not on the target", soon=True)
-        else:
+        elif code in UNAUTHORIZED:
             self._gaps.rest(
-                partition, "permission_missing", f"Kafka refuses to write {target}: grant WRITE on topic {target.topic}"
+                partition,
+                "permission_missing",
+                f"Kafka refuses to write {target}: grant WRITE on topic {target.topic}, and READ if others write there in transactions",
             )
+        else:
+            self._gaps.rest(partition, "target_unavailable", f"the target answers {code.name} for {target}", soon=True)
 
     def _of_the_data(self, partition: Partition, flight: Flight, refusal: Refusal) -> None:
         if not flight.rewritten:

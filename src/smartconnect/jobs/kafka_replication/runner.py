@@ -22,6 +22,7 @@ from smartconnect.jobs.kafka_replication.freshness import Freshness
 from smartconnect.jobs.kafka_replication.gaps import Gaps
 from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.intake import Damaged, Intake
+from smartconnect.jobs.kafka_replication.left_open import LeftOpen
 from smartconnect.jobs.kafka_replication.loops import loops_for
 from smartconnect.jobs.kafka_replication.meter import Meter
 from smartconnect.jobs.kafka_replication.outbox import Outbox, OutboxEvents, Refusal, refusal_of
@@ -84,7 +85,9 @@ class MovingUnit:
         self._fetcher = Fetcher(inc.source, _FETCH, inc.memory)
         self._outbox = Outbox(inc, OutboxEvents(self._acked, self._refused))
         committer_events = CommitterEvents(self._committed, self._not_admitted, self._aborted)
-        self._committer = Committer(inc, self._outbox, committer_events)
+        self._by_lane: dict[Lane, Partition] = {}
+        self._left_open = LeftOpen(inc, self._by_lane)
+        self._committer = Committer(inc, self._outbox, self._left_open, committer_events)
         options = view_options(inc.spec, inc.direction, inc.context.task.id, inc.is_ours)
         self._view = TopicView(inc.source, inc.target, inc.naming, options, {tp.topic for tp in known.positions})
         self._keeper = TopicKeeper(inc, self._view, options.mark, self._roster.reasons)
@@ -97,7 +100,6 @@ class MovingUnit:
         self._weak = WeakPartitions(self._outbox, self._gaps)
         self._seen = Seen()
         self._look: Seen | None = None
-        self._by_lane: dict[Lane, Partition] = {}
         self._next_round = 0.0
         self._calm = False
 
@@ -225,6 +227,8 @@ class MovingUnit:
         if now < self._next_round:
             return
         self._next_round = now + _ROUND_S
+        if self._left_open.is_due:
+            self._outbox.nudge()
         for partition in await self._gaps.settle():
             self._fetch(partition)
         calm = True

@@ -19,6 +19,7 @@ from fastcrc import crc32
 from smartconnect.domain.errors import Fenced, MalformedData
 from smartconnect.domain.obs_dump_spec import ObsDumpSpec
 from smartconnect.domain.planning import transactional_id, unit_index
+from smartconnect.domain.progress import Level
 from smartconnect.engine.unit import UnitContext
 from smartconnect.jobs.clusters import open_cluster
 from smartconnect.jobs.crew import Crew
@@ -39,6 +40,7 @@ from smartconnect.kafka.transactions import TransactionalId
 from smartconnect.kafka.types import ClusterMetadata, TopicPartition
 
 _UNSTABLE_AGAIN_S = (0.02, 1.0)
+_FORGOTTEN_AFTER_S = 3.0
 
 
 def group_name(task_id: str, run: int) -> str:
@@ -67,6 +69,7 @@ class Incarnation:
         self.instance = resources.directory.instance(task.instance_id)
         self.cluster = open_cluster(self.instance, client_id=f"smartconnect.{task.id}")
         self.txn = TransactionalId(self.cluster, transactional_id(task.id, unit), observe=TransactionSteps(self.steps))
+        self._fenced: list[TransactionalId] = []
         self.group = group_name(task.id, task.run)
         self.names = ObjectNames(spec.path, spec.time_format, spec.timezone)
         self.crew = Crew()
@@ -129,8 +132,9 @@ class Incarnation:
         await self.txn.initialise()
         older = await ledger.older_plans()
         for unit in (unit for plan in older for unit in plan.units):
-            name = transactional_id(context.task.id, unit)
-            await TransactionalId(self.cluster, name, observe=TransactionSteps(self.steps, older=str(unit))).initialise()
+            steps = TransactionSteps(self.steps, older=str(unit))
+            self._fenced.append(TransactionalId(self.cluster, transactional_id(context.task.id, unit), observe=steps))
+            await self._fenced[-1].initialise()
         self.steps.note(Step.CHECK_REGISTRY, Outcome.SENT)
         ours = await ledger.still_ours()
         self.steps.note(Step.CHECK_REGISTRY, Outcome.OK if ours else Outcome.FENCED)
@@ -145,15 +149,20 @@ class Incarnation:
 
         The selected ones are asked for by name: a partition whose first commit ever is undecided is else left out of the answer."""
         ours = await self.selected(self.spec.options.refresh_interval_s)
+        group = group_name(self.context.task.id, run)
         pause, longest = _UNSTABLE_AGAIN_S
+        forgotten_at = self.clock.monotonic() + _FORGOTTEN_AFTER_S
         while True:
             self.steps.note_run(run, Step.READ_POSITIONS, Outcome.SENT)
-            found = await fetch_offsets(self.cluster, group_name(self.context.task.id, run), require_stable=True, partitions=ours)
+            found = await fetch_offsets(self.cluster, group, require_stable=True, partitions=ours)
             unstable = [tp for tp in found.unstable if self.is_ours(tp)]
             if not unstable:
                 break
             for tp in unstable:
                 self.steps.note_run(run, Step.READ_POSITIONS, Outcome.UNSTABLE, partition=str(tp))
+            if self.clock.monotonic() >= forgotten_at:
+                await self._end_left_open(group)
+                forgotten_at = self.clock.monotonic() + _FORGOTTEN_AFTER_S
             await asyncio.sleep(pause)
             pause = min(longest, pause * 2)
         positions = {}
@@ -164,6 +173,23 @@ class Incarnation:
         for tp, position in positions.items():
             self._note_position(run, tp, position)
         return positions
+
+    async def _end_left_open(self, group: str) -> None:
+        """Commit what still is undecided of the transactions of all whom we have fenced: Kafka has forgotten their end
+        (`kafka.open_transactions`). Nobody can have read such a position as aborted, somebody may have completed the uploads that it
+        promises; each promise is whole, or is redelivered."""
+        for txn in (self.txn, *self._fenced):
+            try:
+                await txn.add_offsets(group)
+                await txn.end(commit=True)
+            except Fenced:
+                if txn is self.txn:
+                    raise  # another unit of this plan has fenced the older one after us, and does the same
+        self.context.ledger.event(
+            Level.WARNING,
+            "transaction_left_open",
+            f"Kafka had left a transaction of ours without an end in group {group}: it is committed now",
+        )
 
     def _note_position(self, run: int, tp: TopicPartition, position: ReadPosition) -> None:
         promise = position.promise or NOTHING
