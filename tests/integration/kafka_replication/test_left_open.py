@@ -149,13 +149,15 @@ class Scene:
         assert "transaction_left_open" in self.unit.ledger.codes
 
 
-@pytest.mark.parametrize("commit", [True, False], ids=["committed", "aborted"])
 @pytest.mark.parametrize(
-    ("data_on", "positions_on"),
+    ("data_on", "positions_on", "commit"),
     [
-        pytest.param(DIES, DIES, id="both"),
-        pytest.param(STAYS, DIES, id="positions"),
-        pytest.param(DIES, STAYS, id="data", marks=pytest.mark.long),
+        pytest.param(DIES, DIES, True, id="both-committed"),
+        pytest.param(DIES, DIES, False, id="both-aborted", marks=pytest.mark.long),
+        pytest.param(STAYS, DIES, True, id="positions-committed", marks=pytest.mark.long),
+        pytest.param(STAYS, DIES, False, id="positions-aborted"),
+        pytest.param(DIES, STAYS, True, id="data-committed", marks=pytest.mark.long),
+        pytest.param(DIES, STAYS, False, id="data-aborted", marks=pytest.mark.long),
     ],
 )
 async def test_a_forgotten_end_is_made_up_for(

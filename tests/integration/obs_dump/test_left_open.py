@@ -112,7 +112,9 @@ class Scene:
         await self.node.start()
 
 
-@pytest.mark.parametrize("owner_dies", [False, True], ids=["committed", "aborted"])
+@pytest.mark.parametrize(
+    "owner_dies", [pytest.param(False, id="committed"), pytest.param(True, id="aborted", marks=pytest.mark.long)]
+)
 async def test_the_next_owner_makes_up_for_a_forgotten_end(
     owner_dies: bool, two: KafkaCluster, s3: S3Server, bucket: str, names: Names
 ) -> None:
