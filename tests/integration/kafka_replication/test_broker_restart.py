@@ -48,7 +48,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 async def restart(broker: KafkaCluster, how: str) -> float:
     """Returns when it answers again; the seconds for which it was away. Not of a broker on which the load has a transaction open: Kafka
-    4.3.1 leaves it open for ever now and then, also after a clean stop, and all readers wait (`held_by_open_transaction`)."""
+    4.3.1 leaves it open for ever now and then (KAFKA-20734), also after a clean stop, and all readers wait (`held_by_open_transaction`)."""
     began = time.monotonic()
     await (broker.stop() if how == STOP else broker.kill())
     await broker.start()
