@@ -6,6 +6,7 @@ broker is killed and comes back)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -29,8 +30,9 @@ async def open_transactions(cluster: Cluster, partitions: Collection[TopicPartit
     """What is open of this producer. Nobody is waited for (`ask_leaders_now`). DESCRIBE is needed, and READ where anybody's transaction is
     open. Kafka before 2.8 cannot tell whose it is, and does not forget ends as Kafka 4 does: nothing is open there."""
     asked = dict.fromkeys(partitions, LATEST)
-    stable = await list_offsets(cluster, asked, READ_COMMITTED, patient=False)
-    ends = await list_offsets(cluster, asked, READ_UNCOMMITTED, patient=False)
+    stable, ends = await asyncio.gather(
+        list_offsets(cluster, asked, READ_COMMITTED, patient=False), list_offsets(cluster, asked, READ_UNCOMMITTED, patient=False)
+    )
     found = OpenTransactions({}, {})
     held_back = []
     for tp in asked:

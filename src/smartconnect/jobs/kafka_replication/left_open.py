@@ -125,8 +125,8 @@ class LeftOpen:
         return await open_transactions(self._inc.target, tps, self._guard.stamp.producer_id)
 
     async def _end(self, lanes: Mapping[TopicPartition, Lane], since: Mapping[TopicPartition, int]) -> None:
-        committed = [tp for tp, lane in lanes.items() if since[tp] < self._committed_end(lane)]
-        for tps, commit in ((committed, True), ([tp for tp in lanes if tp not in committed], False)):
+        committed = {tp for tp, lane in lanes.items() if since[tp] < self._committed_end(lane)}
+        for tps, commit in ((committed, True), (lanes.keys() - committed, False)):
             if tps:
                 await self._guard.end_left_open(tps, commit=commit)
                 _tell(self._inc, tps, commit=commit)

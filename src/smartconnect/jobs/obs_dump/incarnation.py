@@ -7,6 +7,7 @@ has gone through `take_over` has fenced every older owner, knows the positions, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -178,13 +179,13 @@ class Incarnation:
         """Commit what still is undecided of the transactions of all whom we have fenced: Kafka has forgotten their end
         (`kafka.open_transactions`). Nobody can have read such a position as aborted, somebody may have completed the uploads that it
         promises; each promise is whole, or is redelivered."""
-        for txn in (self.txn, *self._fenced):
-            try:
-                await txn.add_offsets(group)
-                await txn.end(commit=True)
-            except Fenced:
-                if txn is self.txn:
-                    raise  # another unit of this plan has fenced the older one after us, and does the same
+        await self.txn.add_offsets(group)
+        await self.txn.end(commit=True)
+        for older in self._fenced:
+            with contextlib.suppress(Fenced):  # another unit of this plan does the same in this moment
+                await older.initialise()
+                await older.add_offsets(group)
+                await older.end(commit=True)
         self.context.ledger.event(
             Level.WARNING,
             "transaction_left_open",
