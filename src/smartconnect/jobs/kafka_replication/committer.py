@@ -148,7 +148,7 @@ class Committer:
     async def _admit(self) -> None:
         lanes = self._outbox.outsiders()
         if not self._guard.is_open:
-            for lane, code in (await self._left_open.clear(lanes)).items():
+            for lane, code in (await self._left_open.refused(lanes)).items():
                 self._events.not_admitted(lane, code)
         lanes = [lane for lane in lanes if lane.clear]
         if lanes:

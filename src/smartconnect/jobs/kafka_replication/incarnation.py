@@ -20,7 +20,7 @@ from smartconnect.jobs.clusters import open_cluster
 from smartconnect.jobs.crew import Crew
 from smartconnect.jobs.kafka_replication.environment import WorkerResources
 from smartconnect.jobs.kafka_replication.guard import Guard, guard_for
-from smartconnect.jobs.kafka_replication.left_open import end_positions
+from smartconnect.jobs.kafka_replication.left_open_positions import LeftOpenPositions
 from smartconnect.jobs.kafka_replication.naming import Naming
 from smartconnect.jobs.kafka_replication.origins import Origin
 from smartconnect.jobs.kafka_replication.partition import Lane
@@ -77,10 +77,11 @@ class Incarnation:
         same = await self._same_cluster()
         self.naming = Naming(self.spec, self.direction, same_cluster=same)
         await self.guard.take_over()
-        await end_positions(self, self.guard)
+        left_open = LeftOpenPositions(self.target, self.positions, self.naming, ledger.event)
+        await left_open.end(self.guard)
         older = await ledger.older_plans()
         for unit in (unit for plan in older for unit in plan.units if unit.prefix == context.unit.prefix):
-            await end_positions(self, await self.guard.fence(transactional_id(context.task.id, unit)))
+            await left_open.end(await self.guard.fence(transactional_id(context.task.id, unit)))
         await self._ensure_ours()
         if older:
             await ledger.record_fenced([plan.plan for plan in older])

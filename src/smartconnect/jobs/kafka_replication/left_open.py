@@ -1,66 +1,26 @@
-"""Transactions of ours that Kafka has left without an end (why: `kafka.open_transactions`), ended as they would have been before anything
-goes on (kafka-replication.md §6.4).
+"""Lanes on which Kafka may have left a transaction of ours without an end (why: `kafka.open_transactions`): it is ended as it would have
+been, before the next one begins there (kafka-replication.md §6.4).
 
-Left alone, they would share the end of the producer's next transaction in the same partition: what was aborted would be there twice, what
-was committed could be lost. Positions come first (`end_positions`, before an incarnation reads them), then the data, by what the positions
-say (`LeftOpen`, in the committer, whenever a connection to the target was lost)."""
+Left alone it would share the end of that next one: what was aborted would be there twice, what was committed could be lost. The
+positions say which it was; they come first (`left_open_positions`). Called by the committer at the start and whenever a connection to the
+target was lost."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from smartconnect.domain.progress import Level
-from smartconnect.jobs.kafka_replication.guard import Guard
+from smartconnect.jobs.kafka_replication.incarnation import Incarnation
+from smartconnect.jobs.kafka_replication.left_open_positions import tell
 from smartconnect.jobs.kafka_replication.partition import Lane, Partition
-from smartconnect.kafka.cluster import Cluster
+from smartconnect.jobs.kafka_replication.troubles import MENDS_FOR_S
 from smartconnect.kafka.codes import RETRIABLE, KafkaCode
-from smartconnect.kafka.errors import refusal
-from smartconnect.kafka.log_scan import log_bounds, scan
 from smartconnect.kafka.open_transactions import OpenTransactions, open_transactions
 from smartconnect.kafka.types import TopicPartition
-from smartconnect.kernels import Kind, walk
-from smartconnect.kernels.records import marker_commits
-
-if TYPE_CHECKING:
-    from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 
 _AGAIN_S: Final = 5.0
-
-
-async def end_positions(inc: Incarnation, guard: Guard) -> None:
-    """End what the producer of this guard, who has taken over, has left open in the positions topic. All data of such a transaction is on
-    the target: positions are written behind it. So it is committed, unless a partition of its data shows that it was aborted."""
-    if guard.transactional_id is None:
-        return
-    tp, pauses = inc.positions.tp, inc.target.pauses(0.05, 1.0)
-    while await _is_open(inc, guard, tp):
-        commit = await _was_committed(inc, guard.stamp.producer_id)
-        await guard.end_left_open([tp], commit=commit)
-        _tell(inc, [tp], commit=commit)
-        await asyncio.sleep(pauses.next())
-        await guard.take_over()  # returns when that end is written
-
-
-async def _is_open(inc: Incarnation, guard: Guard, tp: TopicPartition) -> bool:
-    found = await open_transactions(inc.target, [tp], guard.stamp.producer_id)
-    _refuse(found.untold)
-    return tp in found.since
-
-
-async def _was_committed(inc: Incarnation, producer_id: int) -> bool:
-    ends = {
-        TopicPartition(inc.naming.target_of(tp.topic), tp.partition): end
-        for tp, end in (await inc.positions.left_open(producer_id)).items()
-    }
-    data = await open_transactions(inc.target, ends, producer_id)
-    _refuse({tp: code for tp, code in data.untold.items() if code is not KafkaCode.UNKNOWN_TOPIC_OR_PARTITION})
-    for tp in ends.keys() - data.since.keys() - data.untold.keys():
-        shown = await _shown(inc.target, tp, ends[tp], producer_id)
-        if shown is not None:
-            return shown
-    return True
+_PAUSE_S: Final = 0.05
 
 
 class LeftOpen:
@@ -72,6 +32,7 @@ class LeftOpen:
         self._losses = -1
         self._doubted = -1
         self._not_before = 0.0
+        self._untold_since: dict[Lane, float] = {}
 
     @property
     def is_due(self) -> bool:
@@ -102,6 +63,18 @@ class LeftOpen:
             await self._guard.end_left_open([tp], commit=True)
         return set(found.untold.values())
 
+    async def refused(self, lanes: Collection[Lane]) -> dict[Lane, KafkaCode]:
+        """Clear them; those that are to be given up for now, and why. What waiting may cure (a new topic's leader) is waited for first:
+        such a lane stays in doubt, and is looked at again with the next call."""
+        untold, now = await self.clear(lanes), self._inc.clock.monotonic()
+        self._untold_since = {lane: self._untold_since.get(lane, now) for lane in untold}
+        given_up = {
+            lane: code for lane, code in untold.items() if code not in RETRIABLE or now - self._untold_since[lane] > MENDS_FOR_S
+        }
+        if len(given_up) < len(untold):
+            await asyncio.sleep(_PAUSE_S)
+        return given_up
+
     async def clear(self, lanes: Collection[Lane]) -> dict[Lane, KafkaCode]:
         """End what is open in those of the lanes that are not clear; the lanes of which nobody tells, and why. No transaction is open."""
         doubtful = {lane.tp: lane for lane in lanes if not lane.clear}
@@ -129,7 +102,7 @@ class LeftOpen:
         for tps, commit in ((committed, True), (lanes.keys() - committed, False)):
             if tps:
                 await self._guard.end_left_open(tps, commit=commit)
-                _tell(self._inc, tps, commit=commit)
+                tell(self._inc.context.ledger.event, tps, commit=commit)
 
     def _committed_end(self, lane: Lane) -> int:
         """The target's offset behind the records that the committed position counts; −1: none."""
@@ -138,33 +111,3 @@ class LeftOpen:
         if stored is None or stored.target_topic_id not in (None, partition.link.target_topic_id):
             return -1
         return stored.next_target
-
-
-async def _shown(cluster: Cluster, tp: TopicPartition, start: int, producer_id: int) -> bool | None:
-    """Whether the producer's first marker from `start` on commits; None: there is none."""
-    first, end = await log_bounds(cluster, tp)
-    async for part in scan(cluster, tp, max(first, start), end):
-        shown = await asyncio.to_thread(_first_marker, part.records, part.fetch_offset, producer_id)
-        if shown is not None:
-            return shown
-    return None
-
-
-def _first_marker(blob: memoryview, fetch_offset: int, producer_id: int) -> bool | None:
-    for batch in walk(blob, fetch_offset, ()):
-        if batch.kind is Kind.CONTROL and batch.producer_id == producer_id and batch.base_offset >= fetch_offset:
-            return marker_commits(blob, batch)
-    return None
-
-
-def _refuse(untold: Mapping[TopicPartition, KafkaCode]) -> None:
-    for tp, code in untold.items():
-        raise refusal(f"tell whether a transaction of ours is open in {tp}", code)
-
-
-def _tell(inc: Incarnation, tps: Collection[TopicPartition], *, commit: bool) -> None:
-    where = f"{next(iter(tps))}" + (f" and {len(tps) - 1} more" if len(tps) > 1 else "")
-    end = "committed" if commit else "aborted"
-    inc.context.ledger.event(
-        Level.WARNING, "transaction_left_open", f"Kafka had left a transaction of ours without an end in {where}: it is {end} now"
-    )
