@@ -46,7 +46,7 @@ class RecordWriter:
     def __init__(self, servers: str, topic: str, partitions: int = 1, options: WriterOptions | None = None) -> None:
         self.topic = topic
         self.options = options or WriterOptions()
-        self._servers = servers
+        self.servers = servers
         self._partitions = partitions
         self._next = {partition: 0 for partition in range(partitions)}
         self._unwanted = itertools.count()
@@ -109,7 +109,7 @@ class RecordWriter:
     def _producer(self, properties: Mapping[str, str | int | bool]) -> Producer:
         return Producer(
             {
-                "bootstrap.servers": self._servers,
+                "bootstrap.servers": self.servers,
                 "compression.type": self.options.codec,
                 "linger.ms": 5,
                 "log_level": 0,

@@ -11,13 +11,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+import confluent_kafka
+from confluent_kafka import OFFSET_END, Consumer
 
+from smartconnect.domain.errors import ClusterUnreachable
+from smartconnect.jobs.clusters import open_cluster
+from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, READ_UNCOMMITTED, list_offsets
+from smartconnect.kafka.types import TopicPartition
+from smartconnect.settings import KafkaConnectionSettings
 from tests.support.mirror import Side, assert_mirrored
 from tests.support.records import Outcome, RecordWriter, WriterOptions
 from tests.support.replication import create_replication
 from tests.support.service import Service
 from tests.support.topics import create_topic
+from tests.support.waiting import eventually
 
 PARTITIONS = 4
 _POLL_S = 0.1
@@ -26,7 +33,8 @@ _TRUSTED_S = 15.0
 
 @asynccontextmanager
 async def load(writer: RecordWriter) -> AsyncIterator[asyncio.Lock]:
-    """Records, committed and aborted transactions, without end; no transaction is open while the lock that this gives is held."""
+    """Records, committed and aborted transactions, without end; no transaction is open while the lock that this gives is held, and the ends
+    of all are written: Kafka would forget them with its only broker (KAFKA-20734), and every reader would wait for ever."""
     stopping, transactions = asyncio.Event(), asyncio.Lock()
 
     async def write() -> None:
@@ -35,6 +43,7 @@ async def load(writer: RecordWriter) -> AsyncIterator[asyncio.Lock]:
             async with transactions:
                 await writer.write_transaction(20)
                 await writer.write_transaction(10, Outcome.ABORT)
+                await ends_written(writer)
 
     writing = asyncio.create_task(write())
     try:
@@ -42,6 +51,21 @@ async def load(writer: RecordWriter) -> AsyncIterator[asyncio.Lock]:
     finally:
         stopping.set()
         await writing
+
+
+async def ends_written(writer: RecordWriter) -> None:
+    """Until no transaction is open in the writer's topic: brokers say yes before that."""
+    latest = {TopicPartition(writer.topic, partition): LATEST for _, partition in writer.expected}
+    async with open_cluster(KafkaConnectionSettings(bootstrap_servers=writer.servers), client_id="tests") as cluster:
+
+        async def written() -> bool:
+            try:
+                stable, ends = [await list_offsets(cluster, latest, isolation) for isolation in (READ_COMMITTED, READ_UNCOMMITTED)]
+            except ClusterUnreachable:
+                return False
+            return stable == ends and all(listed.error is None for listed in ends.values())
+
+        await eventually(written, what=f"all transactions in {writer.topic} are over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +151,7 @@ async def watched(side: Side) -> AsyncIterator[Pauses]:
 
     def from_the_end() -> Consumer:
         consumer = Consumer(properties)
-        consumer.assign([TopicPartition(side.topic, partition, OFFSET_END) for partition in range(PARTITIONS)])
+        consumer.assign([confluent_kafka.TopicPartition(side.topic, partition, OFFSET_END) for partition in range(PARTITIONS)])
         return consumer
 
     def watch() -> None:

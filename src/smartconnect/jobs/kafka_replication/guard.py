@@ -82,7 +82,7 @@ class TransactionGuard:
         self._steps.note(f"{self._prefix}{step}", details)
         if details.get("code") == KafkaCode.CONCURRENT_TRANSACTIONS.name:
             self._waiting_since = self._cluster.clock() if self._waiting_since is None else self._waiting_since
-        elif step.endswith(".ok"):
+        elif not step.endswith(".sent"):
             self._waiting_since = None
 
     async def take_over(self) -> None:
