@@ -122,16 +122,23 @@ class TransactionalId:
     async def add_offsets(self, group: str) -> None:
         """Make the group's offsets part of the transaction, beginning one if none is open."""
         await self._prepare()
-        if not self._open and self._last_end is not None and self._cluster.losses != self._losses:
-            last_group, commit = self._last_end
-            await self._coordinator("add_offsets", GROUP, last_group)  # without a leader there its end would be forgotten again
-            await self._add_group(last_group)
-            await self.end(commit=commit)
-            await self._prepare()
+        if not self._open:
+            while self._last_end is not None and self._cluster.losses != self._losses:
+                losses = self._cluster.losses
+                await self._repeat_end(*self._last_end)
+                self._losses = losses
+            self._losses = self._cluster.losses
+        self._group = group
         await self._add_group(group)
 
+    async def _repeat_end(self, group: str, commit: bool) -> None:
+        """What becomes of the repetition itself changes nothing about the end that is to be repeated."""
+        await self._coordinator("add_offsets", GROUP, group)  # without a leader there it would be forgotten again
+        await self._add_group(group)
+        await self.end(commit=commit)
+        await self._prepare()
+
     async def _add_group(self, group: str) -> None:
-        self._group, self._losses = group, self._cluster.losses
         fields = self._ours() | {"group_id": group}
         await self._in_transaction("add_offsets", TRANSACTION, self.name, messages.ADD_OFFSETS_TO_TXN, fields)
 

@@ -296,3 +296,14 @@ async def test_a_lost_connection_before_the_first_transaction_means_nothing(
     coordinator.losses += 1
     await run(owner)
     assert coordinator.names() == ["AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn"]
+
+
+async def test_an_end_whose_repetition_was_aborted_is_repeated_as_it_was(coordinator: Coordinator, owner: TransactionalId) -> None:
+    await run(owner)
+    coordinator.losses += 1
+    coordinator.script["AddOffsetsToTxn"] = [LOST]
+    with pytest.raises(TransactionAborted):
+        await run(owner)
+    coordinator.calls.clear()
+    await run(owner, commit=False)
+    assert [fields["committed"] for name, fields in coordinator.calls if name == "EndTxn"] == [True, False]
