@@ -90,7 +90,14 @@ def test_one_slow_beginning_changes_nothing(pace: Pace, clock: Hand) -> None:
     assert first_due(pace, clock, quiet=True) == pytest.approx(20, abs=1)
 
 
+def test_the_first_transaction_is_not_stretched_to_catch_up(pace: Pace, clock: Hand) -> None:
+    """A new task shows its first records within a second, however many there are."""
+    pace.begin(catching_up=True)
+    assert first_due(pace, clock, quiet=False) == pytest.approx(200, abs=1)
+
+
 def test_a_partition_far_behind_commits_once_a_second(pace: Pace, clock: Hand) -> None:
+    commit(pace, clock, took_ms=1)
     pace.begin(catching_up=True)
     assert first_due(pace, clock, quiet=False) == pytest.approx(1000, abs=1)
 

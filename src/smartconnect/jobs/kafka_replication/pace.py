@@ -22,7 +22,8 @@ _FIRST_STRETCH_S: Final = 0.01
 
 class Pace:
     """One incarnation's. `begin` with the first batch of a transaction, `committed` after its end. Commits lie at least `commit_min_ms`
-    apart, further where markers are a burden."""
+    apart, further where markers are a burden. The first transaction is never stretched to catch up: whoever has made a task, or lost an
+    owner, waits for its end."""
 
     def __init__(self, options: ReplicationOptions, now: Callable[[], float]) -> None:
         self._now = now
@@ -31,11 +32,11 @@ class Pace:
         self._began = self._ended = now() - _LONGEST_S
         self._commit_s = 0.0
         self._opens_s: deque[float] = deque([0.0], maxlen=_OPENS)
-        self._catching_up = False
+        self._catching_up = self._has_committed = False
         self._records = 0
 
     def begin(self, *, catching_up: bool) -> None:
-        self._began, self._catching_up = self._now(), catching_up
+        self._began, self._catching_up = self._now(), catching_up and self._has_committed
 
     def opened(self, took_s: float) -> None:
         """The target let the first partitions of a transaction in after so long: before that it writes the markers of the last one. The
@@ -66,7 +67,7 @@ class Pace:
             self._apart_s = min(_LONGEST_S, max(self._apart_s, _FIRST_STRETCH_S) * 1.5)
         else:
             self._apart_s = max(self._least_s, self._apart_s / 1.1)
-        self._ended, self._records = now, 0
+        self._ended, self._records, self._has_committed = now, 0, True
 
     @property
     def _costly_s(self) -> float:
