@@ -42,15 +42,24 @@ class Retryable(SmartConnectError):
 
 
 class ClusterUnreachable(Retryable):
-    """No broker of the cluster answers; the sentence names the cluster's addresses and the last cause."""
+    """No broker of the cluster answers; the sentence names the cluster's addresses and the last cause. `setting`: the one of the connection
+    that is to be looked at first."""
 
     code = "cluster_unreachable"
 
+    def __init__(self, message: str, *, setting: str = "bootstrap_servers") -> None:
+        super().__init__(message)
+        self.setting = setting
+
 
 class AuthenticationFailed(Retryable):
-    """Credentials are refused. Retried slowly, and at once when the task or the settings change."""
+    """Credentials are refused, ours or theirs. Retried slowly, and at once when the task or the settings change. `setting`: as above."""
 
     code = "authentication_failed"
+
+    def __init__(self, message: str, *, setting: str = "user_name") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class PermissionMissing(Retryable):

@@ -18,8 +18,8 @@ from smartconnect.kafka import messages
 from smartconnect.kafka.addresses import parse_addresses
 from smartconnect.kafka.codes import COORDINATOR_MOVED, KafkaCode, failure
 from smartconnect.kafka.connection import Connection
-from smartconnect.kafka.dialing import Dialer, dialer_for
-from smartconnect.kafka.errors import refusal
+from smartconnect.kafka.dialing import Dialer, dialer_for, unexpected_end
+from smartconnect.kafka.errors import ConnectionLost, refusal
 from smartconnect.kafka.messages import Api
 from smartconnect.kafka.metadata import LeaderCache, MetadataReader
 from smartconnect.kafka.pool import ConnectionPool
@@ -89,7 +89,12 @@ class Cluster:
 
     async def _metadata(self, topics: Collection[str] | None, operations: bool) -> ClusterMetadata:
         connection = await self._ready().any()
-        found = await self._reader.read(connection, topics, operations)
+        try:
+            found = await self._reader.read(connection, topics, operations)
+        except ConnectionLost as lost:
+            if self._ready().brokers:
+                raise
+            raise unexpected_end(self._security, lost) from lost  # a listener with logins lets everybody ask for its versions
         self._ready().learn(found.brokers.values())
         self.leaders.learn(found, self.clock(), everything=topics is None)
         return found

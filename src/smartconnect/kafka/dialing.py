@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from smartconnect.domain.errors import AuthenticationFailed, ClusterUnreachable, MalformedData, SmartConnectError
+from smartconnect.domain.errors import AuthenticationFailed, ClusterUnreachable, MalformedData
 from smartconnect.kafka import messages
 from smartconnect.kafka.codes import KafkaCode, failure
 from smartconnect.kafka.connection import LARGEST_FRAME, Connection
@@ -62,12 +62,17 @@ class Dialer:
             )
         except ssl.SSLCertVerificationError as error:
             raise AuthenticationFailed(
-                f"the certificate of {peer} is not to be trusted: {error.verify_message}; check ca_file and the host name"
+                f"the certificate of {peer} is not to be trusted: {error.verify_message}; check ca_file and the host name",
+                setting="bootstrap_servers",
             ) from error
         except (ssl.SSLError, ConnectionResetError) as error:
             if self.tls is None:
                 raise ClusterUnreachable(f"{peer} cannot be reached: {error}") from error
-            raise AuthenticationFailed(f"{peer} does not speak TLS as we need it: {error}") from error
+            cause = str(error) or "it closed the connection"
+            raise AuthenticationFailed(
+                f"{peer} does not speak TLS as security_protocol {self.security.protocol} needs it: {cause}",
+                setting="security_protocol",
+            ) from error
         except OSError as error:
             cause = error.strerror or str(error)
             raise ClusterUnreachable(f"{peer} cannot be reached: {cause}; check the address") from error
@@ -82,7 +87,7 @@ class Dialer:
             if self.security.uses_sasl:
                 connection.keep_login(self.log_in, await self.log_in(connection))
         except ConnectionLost as error:
-            raise _unexpected_end(connection.peer, self.security, error) from error
+            raise unexpected_end(self.security, error) from error
         except MalformedData as error:
             raise ClusterUnreachable(f"{connection.peer} does not speak Kafka's protocol: {error}") from error
         connection.wire.allow_frames(LARGEST_FRAME)
@@ -94,7 +99,8 @@ class Dialer:
         shake = await connection.call_unguarded(messages.SASL_HANDSHAKE, 1, {"mechanism": security.mechanism})
         if failure(shake.error_code):
             offered = ", ".join(shake.mechanisms) or "none"
-            raise AuthenticationFailed(f"{peer} does not accept sasl_mechanism {security.mechanism}; it offers {offered}")
+            reason = f"{peer} does not accept sasl_mechanism {security.mechanism}; it offers {offered}"
+            raise AuthenticationFailed(reason, setting="sasl_mechanism")
         client = sasl_client(security, base64.b64encode(secrets.token_bytes(24)).decode())
         version = connection.version(messages.SASL_AUTHENTICATE)
         message: bytes | None = client.first()
@@ -122,12 +128,13 @@ async def negotiate(connection: Connection) -> None:
     connection.versions = {entry.api_key: (entry.min_version, entry.max_version) for entry in answer.api_keys}
 
 
-def _unexpected_end(peer: str, security: KafkaSecurity, error: ConnectionLost) -> SmartConnectError:
+def unexpected_end(security: KafkaSecurity, error: ConnectionLost) -> ClusterUnreachable:
+    """Of a connection on which nothing that matters was answered yet: a broker tells so that it expects something else."""
     if security.uses_tls and security.cert_file == "":
         hint = "the listener may want a client certificate (cert_file, key_file)"
     else:
         hint = f"check that this listener expects security_protocol {security.protocol}"
-    return ClusterUnreachable(f"{error}; {hint}")
+    return ClusterUnreachable(f"{error}; {hint}", setting="security_protocol")
 
 
 def dialer_for(security: KafkaSecurity, client_id: str, timing: Timing, clock: Clock, lost: Callable[[], None]) -> Dialer:

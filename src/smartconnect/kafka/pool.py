@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from smartconnect.domain.errors import AuthenticationFailed, ClusterUnreachable, SmartConnectError
+from smartconnect.domain.errors import AuthenticationFailed, ClusterUnreachable
 from smartconnect.kafka.connection import Connection
 from smartconnect.kafka.dialing import Dialer
 from smartconnect.kafka.timing import Pauses, Random
@@ -23,7 +23,7 @@ class _Place:
         self.connection: Connection | None = None
         self.pauses = pauses
         self.not_before = 0.0
-        self.failure: SmartConnectError | None = None
+        self.failure: ClusterUnreachable | AuthenticationFailed | None = None
 
 
 class ConnectionPool:
@@ -65,7 +65,7 @@ class ConnectionPool:
     async def _dial_with_care(self, place: _Place, node_id: int) -> Connection:
         clock = self._dialer.clock
         if place.failure is not None and clock() < place.not_before:
-            raise type(place.failure)(str(place.failure))
+            raise type(place.failure)(str(place.failure), setting=place.failure.setting)
         try:
             connection = await self.dial(node_id)
         except (ClusterUnreachable, AuthenticationFailed) as error:
@@ -97,13 +97,14 @@ class ConnectionPool:
         known = [(broker.host, broker.port) for broker in self.brokers.values()]
         candidates = list(dict.fromkeys([*known, *self._addresses]))
         candidates.sort(key=lambda _: self._random())
-        last: SmartConnectError | None = None
+        last: ClusterUnreachable | None = None
+        setting = "bootstrap_servers"
         for host, port in candidates:
             try:
                 return await self._dialer.dial(host, port, "Kafka broker")
             except ClusterUnreachable as error:
-                last = error
-        raise ClusterUnreachable(f"no broker of the Kafka cluster {self._name} answers: {last}") from last
+                last, setting = error, error.setting
+        raise ClusterUnreachable(f"no broker of the Kafka cluster {self._name} answers: {last}", setting=setting) from last
 
     def _forget(self, node_id: int) -> None:
         for (node, _), place in self._places.items():

@@ -175,5 +175,6 @@ class Wire(asyncio.BufferedProtocol):
 
 def _why_lost(peer: str, cause: Exception | None) -> SmartConnectError:
     if isinstance(cause, ssl.SSLError):
-        return AuthenticationFailed(f"TLS with {peer} failed: {cause.reason or cause}; check cert_file and key_file")
+        reason = f"TLS with {peer} failed: {cause.reason or cause}; check cert_file and key_file"
+        return AuthenticationFailed(reason, setting="security_protocol")
     return ConnectionLost(f"{peer} closed the connection" + (f": {cause}" if cause else ""))

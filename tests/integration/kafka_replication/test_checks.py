@@ -129,7 +129,8 @@ async def test_wrong_protocol_of_the_peer(kafka: KafkaCluster, guarded: KafkaClu
     began = time.monotonic()
     problems = await Control(kafka).check(as_joe(guarded, security_protocol=protocol, **login), topics="orders")
     assert time.monotonic() - began < 12
-    assert set(told(problems)) <= {"bootstrap_servers", "user_name"}
+    assert set(told(problems)) == {"security_protocol"}
+    assert f"security_protocol {protocol}" in problems[0].reason
     assert [problem.kind for problem in problems] == [ProblemKind.KAFKA_CLUSTER]
 
 

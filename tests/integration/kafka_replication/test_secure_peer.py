@@ -137,7 +137,7 @@ async def test_a_peer_whose_certificate_nobody_vouches_for_is_not_trusted(
     secured: KafkaCluster, kafka: KafkaCluster, names: Names
 ) -> None:
     problems = told(await Control(kafka).check(as_joe(secured), topics=names.topic()))
-    assert "not to be trusted" in problems["user_name"] and "ca_file" in problems["user_name"]
+    assert "not to be trusted" in problems["bootstrap_servers"] and "ca_file" in problems["bootstrap_servers"]
 
 
 @pytest.mark.parametrize("direction", ["pull", pytest.param("push", marks=pytest.mark.long)])

@@ -6,11 +6,11 @@ stays behind. Called by the job object for create, modify and validate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from smartconnect.domain.errors import AuthenticationFailed, SmartConnectError
+from smartconnect.domain.errors import AuthenticationFailed, ClusterUnreachable, SmartConnectError
 from smartconnect.domain.fields import quoted
 from smartconnect.domain.kafka_replication_spec import Direction, ReplicationSpec
 from smartconnect.domain.problems import Problem, ProblemKind
@@ -47,9 +47,12 @@ async def check(current: Cluster, peer: Cluster, spec: ReplicationSpec) -> list[
     """What either cluster does not allow. A specification without directions (validate) is checked for reach and login alone."""
     names = _names(spec)
     peer_field = "source_task.instance_id" if spec.peer.instance_id is not None else "source_task.bootstrap_servers"
-    login = "source_task.user_name" if spec.peer.security_protocol.startswith("SASL") else peer_field
+
+    def of_peer(setting: str) -> str:
+        return peer_field if setting == "bootstrap_servers" else f"source_task.{setting}"
+
     looks = await asyncio.gather(
-        _look(current, "the instance", names, ("instance_id", "instance_id")), _look(peer, "the peer", names, (peer_field, login))
+        _look(current, "the instance", names, lambda _: "instance_id"), _look(peer, "the peer", names, of_peer)
     )
     problems = [look for look in looks if isinstance(look, Problem)]
     ours, theirs = (look if isinstance(look, View) else None for look in looks)
@@ -78,14 +81,15 @@ def _names(spec: ReplicationSpec) -> list[str] | None:
     return sorted(names)
 
 
-async def _look(cluster: Cluster, what: str, names: list[str] | None, fields: tuple[str, str]) -> View | Problem:
-    """The side, or why it cannot be looked at; `fields`: the one for its address and the one for its login."""
+async def _look(cluster: Cluster, what: str, names: list[str] | None, field_of: Callable[[str], str]) -> View | Problem:
+    """The side, or why it cannot be looked at; `field_of`: the request's field for a setting of the connection."""
     try:
-        metadata, description = await asyncio.gather(cluster.metadata(names, operations=True), describe_cluster(cluster))
-    except AuthenticationFailed as error:
-        return Problem(fields[1], str(error), ProblemKind.KAFKA_CLUSTER)
+        metadata = await cluster.metadata(names, operations=True)
+        description = await describe_cluster(cluster)
+    except (AuthenticationFailed, ClusterUnreachable) as error:
+        return Problem(field_of(error.setting), str(error), ProblemKind.KAFKA_CLUSTER)
     except SmartConnectError as error:
-        return Problem(fields[0], str(error), ProblemKind.KAFKA_CLUSTER)
+        return Problem(field_of("bootstrap_servers"), str(error), ProblemKind.KAFKA_CLUSTER)
     return View(cluster, what, metadata, description)
 
 
