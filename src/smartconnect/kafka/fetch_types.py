@@ -85,6 +85,12 @@ class Frame:
         self._admission: Admission | None = admission
         self._body = body
 
+    def add(self, nbytes: int) -> None:
+        """Count what is kept beside the bytes of the frame, because of them, until it is released. Never waits."""
+        if self._admission is not None:
+            self._admission.overdraw(nbytes)
+            self.nbytes += nbytes
+
     def release(self) -> None:
         if self._admission is not None:
             self._admission.release(self.nbytes)

@@ -311,6 +311,42 @@ def test_the_budget_thins_the_longest_map_step_by_step() -> None:
     assert budget.nbytes == kept
 
 
+def test_many_maps_of_one_length_are_thinned_side_by_side() -> None:
+    models = [model_of([(1, 1, 1)] * (RUNS_OF_CHUNK * 12)) for _ in range(50)]
+    budget = MapBudget(limit=sum(model.map.nbytes for model in models) * 3 // 4)
+    for model in models:
+        budget.keep(model.map)
+    for _ in range(3):
+        budget.enforce()
+    assert budget.nbytes <= budget.limit
+    sizes = [model.map.nbytes for model in models]
+    assert max(sizes) < 1.5 * min(sizes)
+    for model in models[::10]:
+        assert_never_later(model, model.map)
+
+
+def test_a_budget_that_cannot_be_kept_ends() -> None:
+    model = model_of([(1, 1, 1)] * (RUNS_OF_CHUNK * 12))
+    budget = MapBudget(limit=1)
+    budget.keep(model.map)
+    budget.enforce(most=10_000)
+    assert not model.map.can_thin and budget.nbytes > budget.limit
+
+
+def test_with_many_maps_few_runs_are_open_and_nothing_is_less_exact() -> None:
+    budget, model = MapBudget(limit=1000 * 160 * 4 * 5), model_of([(1, 1, 1)] * RUNS_OF_CHUNK)
+    for other in (OffsetMap(0) for _ in range(999)):
+        budget.keep(other)
+    budget.keep(model.map)
+    budget.enforce()
+    for _ in range(RUNS_OF_CHUNK * 10):
+        model.copy((1, 1, 1))
+        assert len(model.map.newest()) <= 5
+    model.commit()
+    assert_exact(model, model.map)
+    assert_exact(model, model.restored())
+
+
 def test_a_sealed_run_costs_less_than_twelve_bytes_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a quiet partition adds with each commit."""
     monkeypatch.setattr(module, "RUNS_OF_CHUNK", 64)

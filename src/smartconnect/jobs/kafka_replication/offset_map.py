@@ -1,7 +1,8 @@
 """Where on the target each source offset of one partition came to lie, exactly, in a few bytes per stretch (kafka-replication.md §7).
 
-A *run* is a stretch in which source and target offsets have one distance. The newest runs (at most 64) are open and stored with each
-position; older ones are sealed, 64 at a time, into chunks of delta varints that stay as bytes here and are stored once. `translate` is
+A *run* is a stretch in which source and target offsets have one distance. The newest runs (at most 64; fewer where a worker has
+thousands of maps) are open and stored with each position; older ones are sealed together into chunks of delta varints that stay as bytes
+here and are stored once. `translate` is
 exact for every offset. Where memory or a commit would become too large, neighbouring chunks are *thinned*: they become one with every
 second of their runs; there `translate` may give an earlier offset, never a later one: consumers read again, they skip nothing.
 
@@ -44,12 +45,14 @@ _Region = tuple[tuple[MapRun, ...], bool]
 
 class OffsetMap:
     """`next_source`: the first source offset that is neither copied nor skipped; `next_target`: the target offset behind the last copied
-    record, −1 before the first one. `runs`: the newest, as stored in the position; `chunks`: as `settle_chunks` gives them."""
+    record, −1 before the first one. `runs`: the newest, as stored in the position; `chunks`: as `settle_chunks` gives them. `most_open`
+    runs wait to be sealed, at most 64; it may be changed at any time."""
 
     def __init__(
         self, next_source: int, next_target: int = -1, runs: Iterable[MapRun] = (), chunks: Iterable[tuple[int, bytes]] = ()
     ) -> None:
         self.next_source, self.next_target = next_source, next_target
+        self.most_open = RUNS_OF_CHUNK
         self._open: list[MapRun] = list(runs)
         chunks = list(chunks)
         self._firsts = array("q", [first for first, value in chunks if value])
@@ -85,8 +88,8 @@ class OffsetMap:
             self._open[-1] = last._replace(length=last.length + length)
         else:
             self._open.append(MapRun(source_first, target_first, length))
-            if len(self._open) > RUNS_OF_CHUNK:
-                runs, self._open = self._open[:RUNS_OF_CHUNK], self._open[RUNS_OF_CHUNK:]
+            if len(self._open) > self.most_open:
+                runs, self._open = self._open[:-1], self._open[-1:]
                 self._append(runs[0].source, encode_chunk(runs, thinned=False))
         self.next_source, self.next_target = source_last + 1, target_first + length
 

@@ -29,6 +29,11 @@ SEQUENCES: Final = 1 << 31
 """Sequence numbers go from 0 to 2³¹ − 1 and then begin again (kafka-replication.md §6.1, rule 7)."""
 
 
+FLIGHT_BYTES: Final = 512
+"""Memory of a flight beside the bytes of its batch: what is known of it, its view of them, its places in queues. Of a record of 100 B it
+is the most."""
+
+
 class Hold:
     """Bytes that several flights lie in: given back when whoever made it and the last of them have let go."""
 
@@ -36,6 +41,11 @@ class Hold:
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release, self._count = release, 1
+
+    @property
+    def flights(self) -> int:
+        """That have not let go, while its maker has not."""
+        return self._count - 1
 
     def keep(self, flights: int) -> None:
         self._count += flights

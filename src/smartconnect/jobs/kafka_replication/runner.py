@@ -26,7 +26,7 @@ from smartconnect.jobs.kafka_replication.left_open import LeftOpen
 from smartconnect.jobs.kafka_replication.loops import loops_for
 from smartconnect.jobs.kafka_replication.meter import Meter
 from smartconnect.jobs.kafka_replication.outbox import Outbox, OutboxEvents, Refusal, refusal_of
-from smartconnect.jobs.kafka_replication.partition import Flight, Hold, Lane, Partition
+from smartconnect.jobs.kafka_replication.partition import FLIGHT_BYTES, Flight, Hold, Lane, Partition
 from smartconnect.jobs.kafka_replication.position_codec import StoredPosition
 from smartconnect.jobs.kafka_replication.refusals import Refusals
 from smartconnect.jobs.kafka_replication.room import Room
@@ -161,6 +161,8 @@ class MovingUnit:
                 if partition is not None and partition.fetching and fetched.fetch_offset == partition.read:
                     await self._take_part(partition, fetched, hold)
         finally:
+            frame.partitions.clear()
+            frame.add(FLIGHT_BYTES * hold.flights)
             hold.drop()
 
     async def _take_part(self, partition: Partition, fetched: FetchedPartition, hold: Hold) -> None:
