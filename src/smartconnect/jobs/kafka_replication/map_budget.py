@@ -16,7 +16,7 @@ _LEAST_OPEN: Final = 4
 
 
 class MapBudget:
-    """`limit` bytes for the sealed parts of all maps that it was told to keep, and a quarter as much for their open runs."""
+    """`limit` bytes for all maps that it was told to keep: a quarter for their open runs, the rest for their sealed parts."""
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
@@ -39,7 +39,7 @@ class MapBudget:
         open_runs = int(self.limit * _OPEN_SHARE / (_OPEN_RUN_BYTES * max(1, len(self._maps))))
         for offset_map in self._maps:
             offset_map.most_open = max(_LEAST_OPEN, min(RUNS_OF_CHUNK, open_runs))
-        excess = self.nbytes - self.limit
+        excess = self.nbytes - int(self.limit * (1 - _OPEN_SHARE))
         if excess <= 0:
             return
         longest = [(-offset_map.nbytes, id(offset_map), offset_map) for offset_map in self._maps if offset_map.can_thin]
