@@ -134,11 +134,15 @@ class UnitUnderTest:
             self.task_id, "p", INSTANCE, "copy", Kind.KAFKA_REPLICATION, TaskConfig(), Desired.RUNNING, self.run_number, 1, 0
         )
 
-    def runner(self, resources: WorkerResources | None = None) -> ReplicationRunner:
-        """A new incarnation, not started."""
+    def resources(self) -> WorkerResources:
+        """A worker's, for an incarnation of which a test wants to know what it uses."""
         current = self._current
         directory = Directory(lambda wanted: current if wanted == INSTANCE else None, lambda: self.settings)
-        shared = resources or make_worker_resources(directory, Clock(), random.Random(1), self.steps)
+        return make_worker_resources(directory, Clock(), random.Random(1), self.steps)
+
+    def runner(self, resources: WorkerResources | None = None) -> ReplicationRunner:
+        """A new incarnation, not started."""
+        shared = resources or self.resources()
         self.epoch += 1
         context = UnitContext(self.task, self._unit, 1, self.epoch, f"i{self.epoch}", {}, self.ledger, shared)
         runner = ReplicationRunner(context, self.spec, shared)
@@ -146,9 +150,9 @@ class UnitUnderTest:
         return runner
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[ReplicationRunner]:
+    async def running(self, resources: WorkerResources | None = None) -> AsyncIterator[ReplicationRunner]:
         """Runs it; leaving drains, and waits until readers see what was committed. What it raises fails the test at once."""
-        runner, stop = self.runner(), StopSignal()
+        runner, stop = self.runner(resources), StopSignal()
         life = asyncio.create_task(runner.run(stop))
         body = asyncio.current_task()
         assert body is not None
