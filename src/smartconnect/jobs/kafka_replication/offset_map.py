@@ -2,9 +2,9 @@
 
 A *run* is a stretch in which source and target offsets have one distance. The newest runs (at most 64; fewer where a worker has
 thousands of maps) are open and stored with each position; older ones are sealed together into chunks of delta varints that stay as bytes
-here and are stored once. `translate` is
-exact for every offset. Where memory or a commit would become too large, neighbouring chunks are *thinned*: they become one with every
-second of their runs; there `translate` may give an earlier offset, never a later one: consumers read again, they skip nothing.
+here and are stored once. `translate` is exact for every offset. Where memory or a commit would become too large, neighbouring chunks are
+*thinned*: they become one with every second of their runs; there `translate` may give an earlier offset, never a later one: consumers
+read again, they skip nothing.
 
 Pure, for one event loop: the data path changes a map as batches are acknowledged, group synchronisation asks it. What is stored is at any
 moment enough for a map that is right. After an abort the map is made anew from what is stored.
