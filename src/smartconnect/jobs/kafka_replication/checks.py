@@ -84,7 +84,7 @@ def _names(spec: ReplicationSpec) -> list[str] | None:
 async def _look(cluster: Cluster, what: str, names: list[str] | None, field_of: Callable[[str], str]) -> View | Problem:
     """The side, or why it cannot be looked at; `field_of`: the request's field for a setting of the connection."""
     try:
-        metadata = await cluster.metadata(names, operations=True)
+        metadata = await cluster.metadata(names, operations=True)  # alone: the first metadata tell of a wrong protocol
         description = await describe_cluster(cluster)
     except (AuthenticationFailed, ClusterUnreachable) as error:
         return Problem(field_of(error.setting), str(error), ProblemKind.KAFKA_CLUSTER)

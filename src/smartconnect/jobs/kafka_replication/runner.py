@@ -161,7 +161,7 @@ class MovingUnit:
                 if partition is not None and partition.fetching and fetched.fetch_offset == partition.read:
                     await self._take_part(partition, fetched, hold)
         finally:
-            frame.partitions.clear()
+            frame.partitions.clear()  # flights refer to what they need of the frame, which lives as long as they do
             frame.add(FLIGHT_BYTES * hold.flights)
             hold.drop()
 
