@@ -3,7 +3,6 @@ transaction was hit (kafka-replication.md §15.4, §15.5)."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -50,14 +49,20 @@ async def test_workers_killed_at_each_step_of_the_transaction(
 async def test_a_frozen_worker_wakes_up_and_nothing_of_it_counts(
     service: Service, kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names
 ) -> None:
+    """Every worker is frozen, in the midst of its work, and its parent dies, which would kill it: others are long at work when it wakes."""
     story = story_of(service, kafka, peer_kafka, names.topic("orders"))
     await story.begin()
     async with load(story.writer):
-        frozen = service.pids("worker")[0]
-        os.kill(frozen, signal.SIGSTOP)
+        frozen, api = service.pids("worker"), service.pids("api")
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        service.kill_parent()
+        for pid in api:
+            os.kill(pid, signal.SIGKILL)
+        await service.start()
         await story.task.moves_on(30)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(frozen, signal.SIGCONT)
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)  # ProcessLookupError: somebody has killed it, and nothing wakes
     await story.end()
 
 
