@@ -42,6 +42,10 @@ Judgement = Fate | Instead
 KafkaRule = Rule[Exchange, Judgement]
 
 
+def _any(_exchange: Exchange) -> bool:
+    return True
+
+
 class KafkaProxy:
     """Rules, counters and the network's state for all brokers of one cluster."""
 
@@ -81,13 +85,13 @@ class KafkaProxy:
         """Each such request reaches the broker later (and so do those behind it on the same connection)."""
         return self._before.add(f"delay {api_key}", _of(api_key), waiting(seconds), count)
 
-    def hold_request(self, api_key: int, count: int | None = 1) -> Gate[Exchange]:
+    def hold_request(self, api_key: int, count: int | None = 1, *, when: Callable[[Exchange], bool] = _any) -> Gate[Exchange]:
         """Such requests wait before the broker until the gate opens, and so does what follows on their connections."""
-        return self._hold(self._before, api_key, count)
+        return self._hold(self._before, api_key, count, when)
 
-    def hold_answer(self, api_key: int, count: int | None = 1) -> Gate[Exchange]:
+    def hold_answer(self, api_key: int, count: int | None = 1, *, when: Callable[[Exchange], bool] = _any) -> Gate[Exchange]:
         """The broker has done it; the client hears of it when the gate opens."""
-        return self._hold(self._after, api_key, count)
+        return self._hold(self._after, api_key, count, when)
 
     def rewrite_answer(self, api_key: int, rewrite: Callable[[Request, bytes], bytes], count: int | None = 1) -> KafkaRule:
         """Change the broker's answer (all bytes after the length) on its way: error codes, for example."""
@@ -149,9 +153,12 @@ class KafkaProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _hold(self, book: RuleBook[Exchange, Judgement], api_key: int, count: int | None) -> Gate[Exchange]:
+    def _hold(
+        self, book: RuleBook[Exchange, Judgement], api_key: int, count: int | None, when: Callable[[Exchange], bool]
+    ) -> Gate[Exchange]:
         gate: Gate[Exchange] = Gate()
-        book.add(f"hold {api_key}", _of(api_key), gate.wait, count)
+        is_one = _of(api_key)
+        book.add(f"hold {api_key}", lambda exchange: is_one(exchange) and when(exchange), gate.wait, count)
         return gate
 
     def _handler(self, node: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:

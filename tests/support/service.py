@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import aiohttp
 
 from smartconnect.sandbox.ports import free_port
 from smartconnect.sandbox.s3 import S3Server
+from tests.support.freezing import freeze, send_signal
 from tests.support.log_lines import log_lines
 from tests.support.waiting import eventually
 
@@ -55,13 +55,14 @@ class Refused(Exception):
 
 
 class Service:
-    """One running service; `folder` holds settings, registry, logs and the step log."""
+    """One running service; `folder` holds its settings and log, `home` its registry and the step logs, which another service may share."""
 
-    def __init__(self, folder: Path, options: ServiceOptions) -> None:
-        self.folder, self.options = folder, options
+    def __init__(self, folder: Path, options: ServiceOptions, *, home: Path | None = None) -> None:
+        self.folder, self.home, self.options = folder, home or folder, options
         self.port = free_port()
-        self.step_log = folder / "steps.jsonl"
-        self.replication_step_log = folder / "replication-steps.jsonl"
+        self.registry = self.home / "registry.db"
+        self.step_log = self.home / "steps.jsonl"
+        self.replication_step_log = self.home / "replication-steps.jsonl"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -84,9 +85,7 @@ class Service:
     async def stop(self) -> None:
         """End the parent; its children end with it."""
         assert self._process is not None
-        for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        self.wake()
         self._process.terminate()
         try:
             await asyncio.to_thread(self._process.wait, 60)
@@ -99,6 +98,23 @@ class Service:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def kill(self) -> None:
+        """kill -9 the parent and all its children, frozen ones too."""
+        children = self.pids()
+        self.kill_parent()
+        send_signal(children, signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """SIGSTOP of the parent and all its children: the whole machine stands still."""
+        assert self._process is not None
+        freeze([self._process.pid, *self.pids()], self.registry)
+
+    def wake(self) -> None:
+        """SIGCONT of what `freeze` has stopped."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+        send_signal(self.pids(), signal.SIGCONT)
 
     def log(self) -> list[dict[str, Any]]:
         return log_lines((self.folder / "log").read_text(errors="replace"))
@@ -167,8 +183,8 @@ listen = "127.0.0.1:{self.port}"
 token = "{TOKEN}"
 project_ids = ["*"]
 [registry]
-url = "sqlite:///{self.folder}/registry.db"
-key_file = "{self.folder}/registry.key"
+url = "sqlite:///{self.registry}"
+key_file = "{self.home}/registry.key"
 [workers]
 count = {options.workers}
 {_instance(options.instance_id, "tests", options.bootstrap_servers, options.instance)}
@@ -254,9 +270,9 @@ class Dump(ServiceTask):
 
 
 @contextlib.asynccontextmanager
-async def running_service(folder: Path, options: ServiceOptions) -> AsyncIterator[Service]:
+async def running_service(folder: Path, options: ServiceOptions, *, home: Path | None = None) -> AsyncIterator[Service]:
     """The service runs inside; nothing of it is left behind, also after a failure."""
-    service = Service(folder, options)
+    service = Service(folder, options, home=home)
     try:
         await service.start()
         yield service

@@ -5,10 +5,7 @@ and revive its processes. Guarantees that nothing frozen or killed is left behin
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +14,7 @@ from random import Random
 
 from tests.integration.chaos.load import Load
 from tests.integration.chaos.rows import StepTail
+from tests.support.freezing import freeze, send_signal
 from tests.support.kafka_proxy import KafkaProxy
 from tests.support.s3_proxy import S3Proxy
 from tests.support.service import Service
@@ -24,7 +22,6 @@ from tests.support.waiting import eventually
 
 RECOVERS_WITHIN_S = 120.0
 AIM_S = 90.0
-_LOCKED_WITHIN_S = 30.0
 
 
 @dataclass(slots=True)
@@ -49,24 +46,19 @@ class Field:
     def kill(self, pids: Iterable[int]) -> None:
         """kill -9 of these children, now."""
         killed = list(pids)
-        _signal(killed, signal.SIGKILL)
+        send_signal(killed, signal.SIGKILL)
         self.frozen = [pid for pid in self.frozen if pid not in killed]
 
     def freeze_workers(self) -> None:
-        """SIGSTOP of every worker, now; but none while it holds the write lock of the registry: SQLite would keep everybody else out
-        until it wakes or is killed, so nobody could take over."""
+        """SIGSTOP of every worker, now."""
         pids = self.service.pids("worker")
-        with contextlib.closing(sqlite3.connect(self.service.folder / "registry.db", timeout=_LOCKED_WITHIN_S)) as registry:
-            registry.isolation_level = None
-            registry.execute("BEGIN IMMEDIATE")
-            _signal(pids, signal.SIGSTOP)
-            registry.execute("ROLLBACK")
+        freeze(pids, self.service.registry)
         self.frozen += pids
 
     def thaw(self) -> list[int]:
         """SIGCONT of what is frozen. Returns who was woken."""
         woken, self.frozen = self.frozen, []
-        _signal(woken, signal.SIGCONT)
+        send_signal(woken, signal.SIGCONT)
         return woken
 
     async def replace_everything(self) -> None:
@@ -163,15 +155,9 @@ class Field:
 
     def bury(self) -> None:
         """End whatever is still frozen, whatever happened."""
-        _signal(self.frozen, signal.SIGKILL)
+        send_signal(self.frozen, signal.SIGKILL)
         if self.starting is not None:
             self.starting.cancel()
-
-
-def _signal(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def _lives(pid: int) -> bool:

@@ -29,16 +29,20 @@ STEPS: Final = (
 
 
 class StepReader:
-    """Follows the step log of a running service."""
+    """Follows the step log of running services. `last` is the last step of each process, `told` that of each incarnation, `newest` the
+    incarnation of each unit that began last, and `commits` counts what the newest of each unit has committed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
         self._rest = b""
         self.last: dict[int, str] = {}
+        self.told: dict[str, str] = {}
+        self.newest: dict[str, str] = {}
+        self.commits: Counter[str] = Counter()
 
     def read(self) -> list[dict[str, Any]]:
-        """Lines since the last call; `last` is each process's last step."""
+        """Lines since the last call."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as log:
@@ -48,8 +52,17 @@ class StepReader:
         *whole, self._rest = (self._rest + data).split(b"\n")
         lines = [json.loads(line) for line in whole if line.startswith(b"{") and line.endswith(b"}")]
         for line in lines:
-            self.last[line["pid"]] = line["step"]
+            self.last[line["pid"]] = self.told[line["incarnation"]] = line["step"]
+            if line["step"] == "start":
+                self.newest[line["unit"]] = line["incarnation"]
+            if line["step"] == "end.ok" and line["committed"] and line["incarnation"] == self.newest[line["unit"]]:
+                self.commits[line["unit"]] += 1
         return lines
+
+    def standing(self, unit: str) -> str:
+        """The last step of the unit's newest incarnation, read now; "" before its first."""
+        self.read()
+        return self.told.get(self.newest.get(unit, ""), "")
 
 
 class Killer:

@@ -1,5 +1,5 @@
-"""kill -9 and freezes under load, between two real clusters, the whole service running: exactly once in order, and every step of the
-transaction was hit (kafka-replication.md §15.4, §15.5)."""
+"""kill -9 under load, between two real clusters, the whole service running: exactly once in order, and every step of the transaction was
+hit (kafka-replication.md §15.4)."""
 
 from __future__ import annotations
 
@@ -44,26 +44,6 @@ async def test_workers_killed_at_each_step_of_the_transaction(
             assert await killer.kill_at(step), f"no worker was found at {step}; hits: {killer.report()}"
     await story.end()
     print(killer.report())
-
-
-async def test_a_frozen_worker_wakes_up_and_nothing_of_it_counts(
-    service: Service, kafka: KafkaCluster, peer_kafka: KafkaCluster, names: Names
-) -> None:
-    """Every worker is frozen, in the midst of its work, and its parent dies, which would kill it: others are long at work when it wakes."""
-    story = story_of(service, kafka, peer_kafka, names.topic("orders"))
-    await story.begin()
-    async with load(story.writer):
-        frozen, api = service.pids("worker"), service.pids("api")
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
-        service.kill_parent()
-        for pid in api:
-            os.kill(pid, signal.SIGKILL)
-        await service.start()
-        await story.task.moves_on(30)
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)  # ProcessLookupError: somebody has killed it, and nothing wakes
-    await story.end()
 
 
 @pytest.mark.long

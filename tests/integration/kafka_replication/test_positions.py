@@ -65,7 +65,7 @@ async def test_positions_of_a_two_way_task_are_shown_and_moved_by_direction_and_
     assert said.endswith("are delivered again\n")
     events = [event for event in (await task.progress())["events"] if event["code"] == "position_set"]
     assert [event["message"] for event in events] == [said.strip()]
-    registry = await Registry.open(f"sqlite:///{service.folder}/registry.db", service.folder / "registry.key")
+    registry = await Registry.open(f"sqlite:///{service.registry}", service.folder / "registry.key")
     try:
         audits = [event for event in await registry.audit_events() if event.name == "setConnectorPosition"]
     finally:

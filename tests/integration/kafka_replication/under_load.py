@@ -26,7 +26,7 @@ from tests.support.service import Service
 from tests.support.topics import create_topic
 from tests.support.waiting import eventually
 
-PARTITIONS = 4
+PARTITIONS = 5
 _POLL_S = 0.1
 _TRUSTED_S = 15.0
 

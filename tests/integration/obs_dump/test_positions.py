@@ -53,7 +53,7 @@ async def test_positions_are_shown_set_and_skipped_with_event_and_audit(
     progress = await dump.progress()
     assert [event["code"] for event in progress["events"][:2]] == ["gap", "position_set"]
     assert {(row["partition"], row["position"]) for row in progress["partitions"]} == {(0, 90), (1, 150)}
-    registry = await Registry.open(f"sqlite:///{running.folder}/registry.db", running.folder / "registry.key")
+    registry = await Registry.open(f"sqlite:///{running.registry}", running.folder / "registry.key")
     try:
         audits = [event for event in await registry.audit_events() if event.name == "setConnectorPosition"]
     finally:
