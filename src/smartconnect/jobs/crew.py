@@ -1,4 +1,4 @@
-"""The tasks that work for one incarnation. The first one that fails ends the incarnation with its error; leaving cancels them all.
+"""The tasks that work for one incarnation. The first one that fails ends the incarnation with its error; closing cancels them all.
 
 Not asyncio.TaskGroup: the incarnation's loop must see a failure between two steps of its own (it may hold a fetched frame), and the error
 that counts is one error of our tree, not a group.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from types import TracebackType
-from typing import Self
 
 from smartconnect.domain.errors import Fenced
 
 
 class Crew:
-    """Async context manager around an incarnation's background work."""
+    """An incarnation's background work, until `close`."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,10 +53,8 @@ class Crew:
                 future.cancel()
             await asyncio.gather(waiting, failed, return_exceptions=True)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def close(self) -> None:
+        """Cancel all of them, and wait until they have ended."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

@@ -1,7 +1,12 @@
-"""What waits for a target counts in the worker's budget, with all that is known of it."""
+"""What a unit holds of its worker: all that waits for a target counts in the budget, and everything is given back in the end."""
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from smartconnect.engine.unit import StopSignal
 from smartconnect.jobs.kafka_replication.partition import FLIGHT_BYTES
 from smartconnect.sandbox.kafka import KafkaCluster
 from tests.support.kafka_api import ApiKey
@@ -36,3 +41,27 @@ async def test_batches_of_one_record_count_with_what_is_known_of_them(
         await caught_up(runner)
         await eventually(lambda: resources.budget.used < total * FLIGHT_BYTES // 4, what="it is given back")
         await eventually_mirrored(Side(servers, topic), Side(kafka.bootstrap_servers, topic))
+
+
+@pytest.mark.parametrize("turns", [3, 5])
+async def test_an_incarnation_that_is_cancelled_while_it_ends_keeps_nothing(
+    proxied_kafka: KafkaProxy, peer_kafka: KafkaCluster, names: Names, turns: int
+) -> None:
+    """Fenced, and while it lets go the registry says that it belongs to somebody else: so many turns of the loop later."""
+    topic, servers = names.topic("orders"), peer_kafka.bootstrap_servers
+    await create_topic(servers, topic)
+    await RecordWriter(servers, topic, 1).write(10)
+    unit = UnitUnderTest(proxied_kafka.bootstrap_servers, spec_of(servers, [topic]))
+    resources = unit.resources()
+    runner = unit.runner(resources)
+    life = asyncio.create_task(runner.run(StopSignal()))
+    await caught_up(runner)
+    assert proxied_kafka.connections
+    life.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
+    resources.budget.join()
+    assert (resources.budget.used, resources.budget.guarantee) == (0, resources.budget.total // 2), "it still has a share"
+    await eventually(lambda: proxied_kafka.connections == 0, 10, what="its connections are closed")

@@ -74,23 +74,26 @@ class Sending:
 @asynccontextmanager
 async def sending(cluster: Cluster, guard: Guard) -> AsyncIterator[Sending]:
     await guard.take_over()
-    async with Crew() as crew:
-        inc: Any = SimpleNamespace(
-            target=cluster,
-            crew=crew,
-            clock=Clock(),
-            guard=guard,
-            position_lane=Lane(POSITIONS),
-            context=SimpleNamespace(task=SimpleNamespace(id="task")),
-            spec=SimpleNamespace(options=SimpleNamespace(produce_connections=2)),
-        )
-        told: list[Sending] = []
-        events = OutboxEvents(
-            acked=lambda acked: told[0].note_acked(acked),
-            refused=lambda lane, refusal: told[0].note_refused(lane, refusal),
-        )
-        told.append(Sending(Outbox(cast(Incarnation, inc), events), guard, crew))
+    crew = Crew()
+    inc: Any = SimpleNamespace(
+        target=cluster,
+        crew=crew,
+        clock=Clock(),
+        guard=guard,
+        position_lane=Lane(POSITIONS),
+        context=SimpleNamespace(task=SimpleNamespace(id="task")),
+        spec=SimpleNamespace(options=SimpleNamespace(produce_connections=2)),
+    )
+    told: list[Sending] = []
+    events = OutboxEvents(
+        acked=lambda acked: told[0].note_acked(acked),
+        refused=lambda lane, refusal: told[0].note_refused(lane, refusal),
+    )
+    told.append(Sending(Outbox(cast(Incarnation, inc), events), guard, crew))
+    try:
         yield told[0]
+    finally:
+        await crew.close()
 
 
 def exactly_once(cluster: Cluster) -> Guard:

@@ -28,6 +28,7 @@ from smartconnect.jobs.kafka_replication.peers import peer_connection, require_i
 from smartconnect.jobs.kafka_replication.position_store import Positions, PositionStore
 from smartconnect.jobs.kafka_replication.producer_ids import OriginWriter
 from smartconnect.jobs.kafka_replication.steps import IncarnationSteps
+from smartconnect.jobs.undisturbed import undisturbed
 from smartconnect.kafka.types import TopicPartition
 
 
@@ -53,11 +54,13 @@ class Incarnation:
 
     async def __aenter__(self) -> Self:
         self.memory = self.resources.budget.join()
-        await self.crew.__aenter__()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.crew.__aexit__(kind, error, trace)
+        await undisturbed(self._let_go(error))
+
+    async def _let_go(self, error: BaseException | None) -> None:
+        await self.crew.close()
         self.steps.note("fenced" if isinstance(error, Fenced) else "stopped")
         await self.source.close()
         await self.target.close()

@@ -36,6 +36,7 @@ from smartconnect.jobs.kafka_replication.topic_keeper import TopicKeeper
 from smartconnect.jobs.kafka_replication.topic_view import Seen, TopicView, view_options
 from smartconnect.jobs.kafka_replication.upkeep import close_older_runs
 from smartconnect.jobs.kafka_replication.weak import WeakPartitions
+from smartconnect.jobs.undisturbed import undisturbed
 from smartconnect.jobs.waiting import wait_for_predecessors
 from smartconnect.kafka.codes import KafkaCode
 from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, Frame
@@ -72,7 +73,7 @@ class ReplicationRunner:
                 await unit.move(stop)
                 await unit.drain()
             finally:
-                await unit.close()
+                await undisturbed(unit.close())
 
 
 class MovingUnit:

@@ -35,6 +35,7 @@ from smartconnect.jobs.obs_dump.store_calls import StoreCalls
 from smartconnect.jobs.obs_dump.topic_watch import selected_by
 from smartconnect.jobs.obs_dump.transaction_steps import TransactionSteps
 from smartconnect.jobs.obs_dump.uploads import Leaving, UploadTools
+from smartconnect.jobs.undisturbed import undisturbed
 from smartconnect.kafka.codes import UNAUTHORIZED
 from smartconnect.kafka.groups import fetch_offsets
 from smartconnect.kafka.transactions import TransactionalId
@@ -81,19 +82,21 @@ class Incarnation:
 
     async def __aenter__(self) -> Self:
         resources = self.resources
+        self.store = open_store(self.spec, resources.directory.obs(), self.clock, self.random, task_id=self.context.task.id)
+        await self.store.__aenter__()
         self.memory = resources.budget.join()
         self.part_places, self.control_places = resources.part_places.join(), resources.control_places.join()
         self.pool = PagedPool(self.memory.charge, self.memory.credit, resources.blocks)
         self.calls = StoreCalls(self.clock, self.random, self.control_places)
-        self.store = open_store(self.spec, resources.directory.obs(), self.clock, self.random, task_id=self.context.task.id)
-        await self.store.__aenter__()
         self.uploads = UploadTools(self.store, self.calls, self.part_places, self.pool, self.steps, set(), Leaving())
         self.finisher = Finisher(self.store, self.calls, self.steps, self.context.task.id)
-        await self.crew.__aenter__()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.crew.__aexit__(kind, error, trace)
+        await undisturbed(self._let_go(error))
+
+    async def _let_go(self, error: BaseException | None) -> None:
+        await self.crew.close()
         await self.uploads.close()
         self.steps.note(Step.FENCED if isinstance(error, Fenced) else Step.STOPPED)
         await self.cluster.close()

@@ -36,6 +36,7 @@ from smartconnect.jobs.obs_dump.rests import Rests
 from smartconnect.jobs.obs_dump.rewinds import Rewinds
 from smartconnect.jobs.obs_dump.roster import Changes, Known, Roster
 from smartconnect.jobs.obs_dump.sealing import Sealer
+from smartconnect.jobs.undisturbed import undisturbed
 from smartconnect.jobs.waiting import wait_for_predecessors
 from smartconnect.kafka.fetcher import Fetcher, FetchOptions, Frame
 
@@ -72,7 +73,7 @@ class DumpRunner:
                 await unit.move(stop)
                 await unit.drain()
             finally:
-                await unit.close()
+                await undisturbed(unit.close())
 
 
 class MovingUnit:
