@@ -132,7 +132,7 @@ async def test_no_unit_notices_that_the_front_process_was_killed(start_service: 
 async def test_units_run_on_while_the_registry_is_locked_and_report_afterwards(start_service: StartService) -> None:
     async with start_service() as service:
         task = await _running(service)
-        with sqlite3.connect(service.registry, isolation_level=None) as other:
+        with sqlite3.connect(service.folder / "registry.db", isolation_level=None) as other:
             other.execute("BEGIN EXCLUSIVE")
             locked_at = time.monotonic()
 

@@ -35,8 +35,9 @@ Rights = Mapping[tuple[ResourceType, str, ResourcePatternType], tuple[AclOperati
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[KafkaCluster]:
-    """A peer with logins and ACLs: Joe may only what a test grants."""
-    options = KafkaOptions(security="SASL_PLAINTEXT", plain_users={"joe": JOES_PASSWORD, "admin": "admin-secret"}, authorizer=True)
+    """A peer with logins and ACLs: Joe may only what a test grants. One of its listeners offers PLAIN alone."""
+    users, plain = {"joe": JOES_PASSWORD, "admin": "admin-secret"}, {"listener.name.proxied.sasl.enabled.mechanisms": "PLAIN"}
+    options = KafkaOptions(security="SASL_PLAINTEXT", plain_users=users, authorizer=True, properties=plain)
     with shared(kafka_cluster(options)) as cluster:
         yield cluster
 
@@ -121,6 +122,13 @@ async def test_wrong_password_of_the_peer(kafka: KafkaCluster, guarded: KafkaClu
 async def test_wrong_mechanism_of_the_peer(kafka: KafkaCluster, guarded: KafkaCluster) -> None:
     found = told(await Control(kafka).check(as_joe(guarded, sasl_mechanism="SCRAM-SHA-512"), topics="orders"))
     assert set(found) == {"user_name"}
+
+
+async def test_a_mechanism_that_the_peer_does_not_offer(kafka: KafkaCluster, guarded: KafkaCluster) -> None:
+    peer = as_joe(guarded, bootstrap_servers=f"127.0.0.1:{guarded.ports[0].proxied}", sasl_mechanism="SCRAM-SHA-512")
+    found = told(await Control(kafka).check(peer, topics="orders"))
+    assert set(found) == {"sasl_mechanism"}
+    assert "does not accept sasl_mechanism SCRAM-SHA-512; it offers PLAIN" in found["sasl_mechanism"]
 
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL", "SASL_SSL"])
