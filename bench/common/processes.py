@@ -10,12 +10,13 @@ from typing import Final
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PROC: Final = Path("/proc")
+_OURS: Final = "smart-connect "
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`role`: what a Python module was started as, else the program. `cpu_s`: user and system. Memory in MiB; `peak_mib` since the
-    process began."""
+    """`role`: what a process of ours calls itself, or what a Python module was started as, else the program. `cpu_s`: user and system.
+    Memory in MiB; `peak_mib` since the process began."""
 
     role: str
     cpu_s: float
@@ -66,5 +67,10 @@ def _usage(pid: int, *, reaped: bool) -> Usage | None:
     if stat is None or "VmRSS" not in sizes:
         return None
     ticks = sum(int(field) for field in stat[11 : 15 if reaped else 13])
-    role = words[words.index("-m") + 2] if "-m" in words[:-2] else Path(words[0]).name
-    return Usage(role, ticks / _TICKS, sizes["VmRSS"], sizes["VmHWM"])
+    return Usage(_role(words), ticks / _TICKS, sizes["VmRSS"], sizes["VmHWM"])
+
+
+def _role(words: list[str]) -> str:
+    if words[0].startswith(_OURS):
+        return words[0].removeprefix(_OURS).split()[0]
+    return words[words.index("-m") + 2] if "-m" in words[:-2] else Path(words[0]).name

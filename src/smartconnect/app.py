@@ -1,15 +1,19 @@
 """The composition root: the only module that knows every adapter. It is also what every process of the service runs:
 `python -m smartconnect.app <role> <options>` (see `engine.launch`). Imports are made inside the functions, so that each process loads
-only what its role needs: the parent no settings, no registry, no web code.
+only what its role needs: the parent no settings, no registry, no web code; the nursery what workers and the API have in common.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from setproctitle import setproctitle
 
 from smartconnect.engine import launch
 from smartconnect.engine.launch import Launch
@@ -28,6 +32,14 @@ if TYPE_CHECKING:
 
 EXIT_SETTINGS = 78  # EX_CONFIG
 MODULE = "smartconnect.app"
+_COMMON: Final = (
+    "smartconnect.coordination.local",
+    "smartconnect.engine.worker",
+    "smartconnect.jobs.kafka_replication.job",
+    "smartconnect.jobs.obs_dump.job",
+    "smartconnect.registry",
+    "smartconnect.settings_load",
+)
 
 
 def make_jobs(settings: Callable[[], Settings], clock: Clock) -> Mapping[Kind, Job]:
@@ -58,10 +70,20 @@ def main(arguments: Sequence[str], *, module: str = MODULE, jobs: JobMaker = mak
     role, options = arguments[0], Launch.parse(arguments[1])
     if role == launch.PARENT:
         _without_ssl()
+    if role == launch.NURSERY:
+        from smartconnect.engine.forking import fork_on_demand
+
+        _show(options.name(role), options)
+        _preload()
+        born = fork_on_demand(options.link)
+        if born is None:
+            return 0
+        role, options = born.arguments[0], replace(Launch.parse(born.arguments[1]), link=born.link)
     from smartconnect.domain.errors import SmartConnectError
     from smartconnect.telemetry.logs import LogFormat, configure, get_logger
 
-    name = role if options.index < 0 else f"{role}-{options.index}"
+    name = options.name(role)
+    _show(name, options)
     configure(name, log_format=cast(LogFormat, options.log_format), level=options.log_level)
     try:
         match role:
@@ -94,10 +116,12 @@ def _run(life: Coroutine[Any, Any, None]) -> None:
 async def run_parent(options: Launch, module: str) -> None:
     """Supervise. Nothing of the settings is needed here: the command line has looked at them."""
     from smartconnect.coordination.board import BucketBoard
+    from smartconnect.engine.nursery import Nursery
     from smartconnect.engine.parent import Parent, ParentTiming
 
     timing = ParentTiming(frozen_after_s=options.frozen_after_s, stop_within_s=options.stop_within_s)
-    await Parent(options.children(module), BucketBoard(options.workers), timing, time.monotonic).run()
+    nursery = Nursery(lambda fd: replace(options, link=fd).command(module, launch.NURSERY))
+    await Parent(options.children(), nursery, BucketBoard(options.workers), timing, time.monotonic).run()
 
 
 async def run_worker(options: Launch, jobs: JobMaker) -> None:
@@ -198,6 +222,17 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 def _without_ssl() -> None:
     """The parent opens no connection; asyncio does without ssl where it is missing, and that saves a fifth of the parent's memory."""
     sys.modules["ssl"] = cast(Any, None)
+
+
+def _preload() -> None:
+    """What workers and the API have in common; whoever is forked afterwards finds it there."""
+    for module in _COMMON:
+        importlib.import_module(module)
+
+
+def _show(name: str, options: Launch) -> None:
+    """What a list of processes shows for this one."""
+    setproctitle(f"smart-connect {name} {options.config}")
 
 
 def _settings_watch(options: Launch) -> SettingsWatch:

@@ -199,7 +199,7 @@ def alive(pid: int) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return b"toy_app" in command
+    return command.startswith(b"smart-connect ")
 
 
 def resident_mib(pid: int) -> float:

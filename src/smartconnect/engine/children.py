@@ -1,18 +1,19 @@
-"""One child process as its parent holds it: started clean (exec, never a fork of a running loop), with one end of a socket pair; its
+"""One child process as its parent holds it: asked for from the nursery (never a fork of a running loop), with one end of a socket pair; its
 death is seen at once through a pidfd, its silence by its last heartbeat. Used by the parent for workers and for the API process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from smartconnect.engine.nursery import Expected, Nursery
 from smartconnect.engine.protocol import MAX_LINE, Fleet, Heartbeat, Hello, Message, ProtocolError, Stop, decode, encode
 from smartconnect.telemetry.logs import get_logger
 
@@ -23,26 +24,29 @@ _STUCK_BYTES: Final = 4 * MAX_LINE
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """`name`: "worker-0", "api". `command(link_fd)`: its arguments; never a secret. `worker`: its number, None for the front."""
+    """`name`: "worker-0", "api". `arguments`: its role and options; never a secret. `worker`: its number, None for the front."""
 
     name: str
-    command: Callable[[int], Sequence[str]]
+    arguments: Sequence[str]
     worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChildEvents:
-    """Called in the loop: a message came; the process has ended (with its return code, negative for a signal)."""
+    """Called in the loop: the process is there; a message came; it has ended, or could not be started (with its return code, negative for a
+    signal)."""
 
+    born: Callable[[Child], None]
     message: Callable[[Child, Message], None]
     ended: Callable[[Child, int], None]
 
 
 class Child:
-    """One process, from its start to its end; a new one is a new object."""
+    """One process, from its start to its end; a new one is a new object. `pid` is 0 until it is there."""
 
-    def __init__(self, spec: ChildSpec, events: ChildEvents, now: Callable[[], float]) -> None:
+    def __init__(self, spec: ChildSpec, nursery: Nursery, events: ChildEvents, now: Callable[[], float]) -> None:
         self.spec = spec
+        self.pid = 0
         self.started_at = now()
         self.heard_at = self.started_at
         self.ready = False
@@ -53,15 +57,11 @@ class Child:
         self._now = now
         self._loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 our own interpreter and module
-                list(spec.command(theirs.fileno())), pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
-            )
-        self.pid = self._process.pid
-        self._pidfd = os.pidfd_open(self.pid)
-        self._loop.add_reader(self._pidfd, self._reap)
+        self._pidfd = -1
+        self._signalled: signal.Signals | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._reading = self._loop.create_task(self._read(ours), name=f"pipe of {spec.name}")
+        nursery.ask(Expected(spec.arguments, theirs, self._born, self._stillborn))
 
     def send(self, message: Message) -> None:
         """Dropped if it does not read: a frozen child must not cost us memory. What matters is told again after its restart."""
@@ -92,17 +92,31 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(number)
+        self._signalled = number
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):  # it has ended: `_reap` is next
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _born(self, pid: int) -> None:
+        self.pid, self._pidfd = pid, os.pidfd_open(pid)
+        self._loop.add_reader(self._pidfd, self._reap)
+        self._events.born(self)
+        if self._signalled is not None:
+            self._signal(self._signalled)
+
+    def _stillborn(self, code: int) -> None:
+        self._reading.cancel()
+        self._events.ended(self, code)
 
     def _reap(self) -> None:
-        code = self._process.poll()
-        if code is None:
+        reaped, status = os.waitpid(self.pid, os.WNOHANG)
+        if not reaped:
             return
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
+        self._pidfd = -1
         self._reading.cancel()
-        self._events.ended(self, code)
+        self._events.ended(self, os.waitstatus_to_exitcode(status))
 
     async def _read(self, ours: socket.socket) -> None:
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE)

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from smartconnect.domain.backoff import Backoff
 from smartconnect.engine.children import Child, ChildEvents, ChildSpec
+from smartconnect.engine.nursery import Nursery
 from smartconnect.engine.protocol import Assign, Fleet, Hello, Message, Nudge, ProcessState, Released, Reload, Stop
 from smartconnect.telemetry.logs import get_logger
 from smartconnect.telemetry.meters import Meters
@@ -54,7 +55,10 @@ class ParentTiming:
 class Parent:
     """`run` returns when everything has stopped. `now`: monotonic seconds."""
 
-    def __init__(self, specs: Sequence[ChildSpec], board: Board, timing: ParentTiming, now: Callable[[], float]) -> None:
+    def __init__(
+        self, specs: Sequence[ChildSpec], nursery: Nursery, board: Board, timing: ParentTiming, now: Callable[[], float]
+    ) -> None:
+        self._nursery = nursery
         self._specs = {spec.name: spec for spec in specs}
         self._board = board
         self._timing = timing
@@ -68,7 +72,7 @@ class Parent:
         self._to_replace: list[str] = []
         self._stopping_since: float | None = None
         self._fleet_at = 0.0
-        self._events = ChildEvents(message=self._message, ended=self._ended)
+        self._events = ChildEvents(born=self._born, message=self._message, ended=self._ended)
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -98,6 +102,7 @@ class Parent:
             return
         self._stopping_since = self._now()
         log.info("stopping", within_s=self._timing.stop_within_s)
+        self._nursery.close()
         self._tell_all(Stop(self._timing.stop_within_s))
         for child in self._children.values():
             if not child.ready:
@@ -106,6 +111,7 @@ class Parent:
     def replace_workers(self) -> None:
         """A new process for each worker, one after the other: the next goes when all work and hold their own share again. Where a new
         one cannot start (settings, an upgrade that failed), the others stay as they are until it can."""
+        self._nursery.renew()
         self._to_replace = [name for name, spec in self._specs.items() if spec.worker is not None]
         log.info("workers will be replaced one after the other", workers=self._to_replace)
 
@@ -132,8 +138,7 @@ class Parent:
             if now >= due:
                 del self._start_at[name]
                 self._starts[name] += 1
-                self._children[name] = Child(self._specs[name], self._events, self._now)
-                log.info("process started", child=name, pid=self._children[name].pid, starts=self._starts[name])
+                self._children[name] = Child(self._specs[name], self._nursery, self._events, self._now)
 
     def _replace_next(self, now: float) -> None:
         if self._to_replace and all(self._at_home(name) for name, spec in self._specs.items() if spec.worker is not None):
@@ -171,6 +176,10 @@ class Parent:
                 child.send(Assign(sorted(buckets), self._workers))
 
     # -- children ------------------------------------------------------------------------------------------------------------
+    def _born(self, child: Child) -> None:
+        name = child.spec.name
+        log.info("process started", child=name, pid=child.pid, starts=self._starts[name])
+
     def _message(self, child: Child, message: Message) -> None:
         worker = child.spec.worker
         match message:
@@ -238,6 +247,8 @@ class Parent:
 
 def _told(child: Child, code: int) -> tuple[int, str]:
     """Level and words for the end of a process that was to go on."""
+    if not child.pid:
+        return logging.ERROR, "process could not be started and is tried again"
     if child.killed or child.end_by is not None:  # it was told when it happened, and why
         return logging.INFO, "process ended and is started again"
     if code in (0, -signal.SIGTERM):

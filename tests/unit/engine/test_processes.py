@@ -61,12 +61,14 @@ def test_worker_loads_no_web_code_and_no_job_before_it_is_asked() -> None:
 
 def test_arguments_of_children_hold_options_and_no_secret() -> None:
     options = Launch("/etc/sc.toml", 2, API, log_format="json")
-    specs = options.children("smartconnect.app")
+    specs = options.children()
     assert [(spec.name, spec.worker) for spec in specs] == [("api", None), ("worker-0", 0), ("worker-1", 1)]
-    command = specs[2].command(7)
-    assert list(command[:4]) == [sys.executable, "-m", "smartconnect.app", "worker"]
-    assert Launch.parse(command[4]) == Launch("/etc/sc.toml", 2, API, log_format="json", index=1, link=7)
-    assert Launch.parse(options.command("smartconnect.app", PARENT)[-1]) == options
+    role, told = specs[2].arguments
+    assert role == "worker"
+    assert Launch.parse(told) == Launch("/etc/sc.toml", 2, API, log_format="json", index=1)
+    command = options.command("smartconnect.app", PARENT)
+    assert list(command[:4]) == [sys.executable, "-m", "smartconnect.app", "parent"]
+    assert Launch.parse(command[4]) == options
 
 
 @pytest.mark.parametrize(
