@@ -155,6 +155,9 @@ class Parent:
         return self._board.share(child.spec.worker) == {child.spec.worker}
 
     def _kill_frozen(self, now: float) -> None:
+        if any(not child.pid and child.silent_for(now) > self._timing.start_within_s for child in self._children.values()):
+            log.error("no process can be started: the one that they are forked from does not answer and is killed")
+            self._nursery.close()
         for child in self._children.values():
             limit = self._timing.frozen_after_s if child.ready else self._timing.start_within_s
             if child.silent_for(now) > limit:

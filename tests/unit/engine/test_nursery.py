@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,10 @@ from typing import Any
 
 import pytest
 
+from smartconnect.coordination.board import BucketBoard
+from smartconnect.engine.children import ChildSpec
 from smartconnect.engine.nursery import Expected, Nursery
+from smartconnect.engine.parent import Parent, ParentTiming
 from tests.support.waiting import eventually
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -66,6 +70,11 @@ def forking(fd: int) -> list[str]:
 def said(link: socket.socket) -> list[Any]:
     found: list[Any] = json.loads(link.recv(1000))
     return found
+
+
+def pids_of_children() -> set[int]:
+    """Of this process."""
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
 
 
 def ended(pid: int) -> int:
@@ -137,6 +146,25 @@ async def test_closing_tells_who_is_still_to_be_born() -> None:
     asking.nursery.close()
     assert asking.stillborn == [-signal.SIGKILL]
     link.close()
+
+
+async def test_a_process_that_hangs_is_replaced_by_one_that_does_not() -> None:
+    """As the parent sees it: nobody is born in time, so it kills what does not answer and asks once more."""
+    started: list[list[str]] = []
+
+    def first_hangs(fd: int) -> list[str]:
+        started.append(forking(fd) if started else [sys.executable, "-c", "import time; time.sleep(60)"])
+        return started[-1]
+
+    specs = [ChildSpec(f"worker-{number}", ("worker", "{}"), number) for number in range(2)]
+    timing = ParentTiming(start_within_s=2.0, stop_within_s=5.0)
+    others = pids_of_children()
+    parent = Parent(specs, Nursery(first_hangs), BucketBoard(2), timing, time.monotonic)
+    running = asyncio.create_task(parent.run())
+    await eventually(lambda: len(started) == 2 and len(pids_of_children() - others) == 3, 20, what="the second one has forked both")
+    parent.stop()
+    await asyncio.wait_for(running, 20)
+    assert pids_of_children() <= others
 
 
 async def test_who_is_forked_has_one_thread() -> None:
