@@ -31,7 +31,9 @@ from smartconnect.telemetry.names import (
 log = get_logger()
 
 REPORT_EVERY_S: Final = 2.0
+PARTITIONS_EVERY_S: Final = 15.0
 ANSWER_WITHIN_S: Final = 20.0
+_MANY_PARTITIONS: Final = 1000
 _SETTLE_S: Final = 0.05  # several states that change together go into one transaction
 
 Key = tuple[str, UnitName]
@@ -39,9 +41,12 @@ Key = tuple[str, UnitName]
 
 class Reporter:
     """`on_lost(status)`: the registry knows a newer epoch of this unit. `on_told_end()`: the registry knows that units have ended here;
-    somebody may have waited for that."""
+    somebody may have waited for that. `workers`: how many processes report as this one does."""
 
-    def __init__(self, registry: EngineRegistry, health: RegistryHealth, *, clock: Clock, meters: Meters) -> None:
+    def __init__(
+        self, registry: EngineRegistry, health: RegistryHealth, *, clock: Clock, meters: Meters, workers: Callable[[], int]
+    ) -> None:
+        self._workers = workers
         self._registry = registry
         self._health = health
         self._clock = clock
@@ -82,11 +87,18 @@ class Reporter:
         """One report of everything; never raises: what does not reach the registry is told the next time."""
         async with self._lock:
             self._changed.clear()
-            told = [(status, report) for status in self._statuses.values() if (report := status.report()) is not None]
+            every_s = self._partitions_every_s()
+            told = [(status, report) for status in self._statuses.values() if (report := status.report(every_s)) is not None]
             self._measure([report for _, report in told])
             self._drop_never_taken()
             if told:
                 await self._tell(told)
+
+    def _partitions_every_s(self) -> float:
+        """A service of few partitions tells how they are with each report, one of many as rarely as keeps what it writes below 50 KB a
+        second (architecture.md §4)."""
+        known = sum(status.partitions for status in self._statuses.values()) * self._workers()
+        return PARTITIONS_EVERY_S * min(1.0, known / _MANY_PARTITIONS)
 
     async def _tell(self, told: list[tuple[UnitStatus, UnitReport]]) -> None:
         began = self._clock.monotonic()

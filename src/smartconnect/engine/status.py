@@ -5,6 +5,7 @@ are shown, lets counters continue from earlier owners, and sends partitions only
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -18,7 +19,6 @@ from smartconnect.engine.ledger import Outbox, RegistryLedger
 from smartconnect.engine.ports import UnitReport
 from smartconnect.engine.unit import UnitRunner
 
-PARTITIONS_EVERY_S: Final = 15.0
 STARTING_PHASE: Final = "starting"
 
 
@@ -43,7 +43,9 @@ class UnitStatus:
         self._throughput = rates.Throughput()
         self._awaited: tuple[asyncio.Future[None], ...] = ()
         self._sent: tuple[int, int] | None = None
-        self._sent_at = -PARTITIONS_EVERY_S
+        self._sent_at = -math.inf
+        self.partitions = 0
+        """How many the last report knew of."""
 
     # -- written by the supervisor -----------------------------------------------------------------------------------------
     def taken(self, epoch: int, base: Mapping[str, int]) -> None:
@@ -87,13 +89,15 @@ class UnitStatus:
         self._changed()
         return True
 
-    def report(self) -> UnitReport | None:
-        """The row to write now; None while the unit was never taken."""
+    def report(self, partitions_every_s: float) -> UnitReport | None:
+        """The row to write now; None while the unit was never taken. Partitions that changed are part of it that often, and at once where
+        one is blocked or somebody waits for them."""
         if self.epoch == 0:
             return None
         progress = self._progress()
         if progress is not None and not self.ended:
             self._throughput.note(self._clock.monotonic(), progress.counters)
+        self.partitions = 0 if progress is None else len(progress.partitions)
         state = self._shown(progress)
         self._awaited = self.outbox.awaited()
         return UnitReport(
@@ -108,7 +112,7 @@ class UnitStatus:
             progress=None if progress is None else replace(progress, partitions=()),
             reason=self._shown_reason(state, progress),
             throughput=rates.stopped() if self.ended else self._throughput.rates(),
-            partitions=self._due_partitions(progress),
+            partitions=self._due_partitions(progress, partitions_every_s),
             events=self.outbox.waiting(),
         )
 
@@ -160,7 +164,7 @@ class UnitStatus:
             return {name: max(self.base.get(name, 0), own.get(name, 0)) for name in names}
         return {name: self.base.get(name, 0) + own.get(name, 0) for name in names}
 
-    def _due_partitions(self, progress: Progress | None) -> Sequence[PartitionProgress] | None:
+    def _due_partitions(self, progress: Progress | None, every_s: float) -> Sequence[PartitionProgress] | None:
         if progress is None or (not progress.partitions and (self._sent is None or progress.phase == STARTING_PHASE)):
             return None  # it does not know them yet: what was told last stays
         versions = (progress.partitions_version, progress.blocked_version)
@@ -168,7 +172,7 @@ class UnitStatus:
             return None
         now = self._clock.monotonic()
         at_once = self._awaited or self.ended or self._sent is None or versions[1] != self._sent[1]
-        if not (at_once or now - self._sent_at >= PARTITIONS_EVERY_S):
+        if not (at_once or now - self._sent_at >= every_s):
             return None
         self._sent, self._sent_at = versions, now
         return progress.partitions

@@ -42,7 +42,13 @@ class Worker:
     def __init__(self, parts: EngineParts, watch: SettingsWatch, link_fd: int, make_coordinator: CoordinatorMaker) -> None:
         self._health = RegistryHealth(parts.clock, parts.meters)
         self._coordinator = make_coordinator(self._say_released)
-        self._reporter = Reporter(parts.registry, self._health, clock=parts.clock, meters=parts.meters)
+        self._reporter = Reporter(
+            parts.registry,
+            self._health,
+            clock=parts.clock,
+            meters=parts.meters,
+            workers=lambda: self._coordinator.assignment().of,
+        )
         self._reconciler = Reconciler(parts, self._coordinator, self._reporter, self._health)
         self._child = ChildProcess(link_fd, watch=watch, meters=parts.meters, handle=self._handle, trouble=self._trouble)
         parts.nudge = self._reporter.on_told_end = self._nudge_all

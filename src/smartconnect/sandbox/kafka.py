@@ -150,7 +150,7 @@ class KafkaCluster:
     async def run_tool(self, main_class: str, *arguments: str) -> str:
         """Run a tool of Kafka's own, e.g. `org.apache.kafka.tools.TopicCommand`; gives its output. Raises `SandboxFailed`."""
         tool = await asyncio.create_subprocess_exec(
-            self._java, *_TOOL_JVM, "-cp", self.classpath, main_class, *arguments,
+            self._java, *_TOOL_JVM, *self._archive_flags, "-cp", self.classpath, main_class, *arguments,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:

@@ -134,7 +134,7 @@ class Engine:
             redactor=Redactor(),
         )
         self.coordinator = PipeCoordinator(released)  # type: ignore[arg-type] # a bound method
-        self.reporter = Reporter(registry, health, clock=clock, meters=meters)
+        self.reporter = Reporter(registry, health, clock=clock, meters=meters, workers=lambda: 1)
         self.reconciler = Reconciler(parts, self.coordinator, self.reporter, health)
         self.loops = [asyncio.create_task(self.reconciler.run()), asyncio.create_task(self.reporter.run())]
 

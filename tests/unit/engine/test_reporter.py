@@ -8,15 +8,17 @@ from typing import cast
 from smartconnect.domain.clock import Clock
 from smartconnect.domain.errors import RegistryUnreachable
 from smartconnect.domain.planning import UnitName
-from smartconnect.domain.progress import Level, UnitState
+from smartconnect.domain.progress import Level, PartitionProgress, PartitionState, Progress, UnitState
 from smartconnect.engine.health import RegistryHealth
+from smartconnect.engine.ledger import RegistryLedger
 from smartconnect.engine.ports import EngineRegistry
 from smartconnect.engine.reporter import Reporter
 from smartconnect.engine.status import UnitStatus
+from smartconnect.engine.unit import StopSignal
 from smartconnect.telemetry.meters import Meters
 from smartconnect.telemetry.names import REGISTRY_UNREACHABLE, UNITS
 from tests.unit.engine.fakes import FakeRegistry
-from tests.unit.engine.rows import a_task
+from tests.unit.engine.rows import a_progress, a_task
 
 UNIT = UnitName("toy", 1, 0)
 
@@ -28,7 +30,14 @@ class Case:
         self.meters = Meters()
         self.clock = Clock(monotonic=lambda: self.now, wall=lambda: self.now)
         self.health = RegistryHealth(self.clock, self.meters)
-        self.reporter = Reporter(cast(EngineRegistry, self.registry), self.health, clock=self.clock, meters=self.meters)
+        self.workers = 1
+        self.reporter = Reporter(
+            cast(EngineRegistry, self.registry),
+            self.health,
+            clock=self.clock,
+            meters=self.meters,
+            workers=lambda: self.workers,
+        )
 
     def unit(self, epoch: int = 1, name: UnitName = UNIT) -> UnitStatus:
         status = UnitStatus(a_task(), name, owner="o", clock=self.clock, changed=self.reporter.changed)
@@ -138,3 +147,37 @@ async def test_bug_in_the_registry_does_not_end_the_reporter() -> None:
     await case.reporter.flush()
     await case.reporter.flush()
     assert len(case.registry.reports) == 1
+
+
+class Rows:
+    """A runner with so many partitions, each of which has moved whenever it is asked."""
+
+    def __init__(self, number: int) -> None:
+        self._row = PartitionProgress("orders", 0, "", PartitionState.MOVING, 0, 5, 9, 4, 10)
+        self._number, self._version = number, 0
+
+    async def run(self, stop: StopSignal) -> None:
+        raise NotImplementedError
+
+    def progress(self) -> Progress:
+        self._version += 1
+        return a_progress(partitions=(self._row,) * self._number, partitions_version=self._version)
+
+
+async def reports_with_partitions(number: int, workers: int) -> int:
+    """Of the 30 reports of a minute."""
+    case = Case()
+    case.workers = workers
+    status = case.unit()
+    status.driving(Rows(number), cast(RegistryLedger, None))
+    for _ in range(30):
+        await case.reporter.flush()
+        case.now += 2
+    return sum(report.partitions is not None for report in case.registry.reports)
+
+
+async def test_few_partitions_are_told_with_each_report_and_many_every_15_s() -> None:
+    assert await reports_with_partitions(130, 1) == 30
+    assert await reports_with_partitions(500, 1) == 8
+    assert await reports_with_partitions(5000, 1) == 4
+    assert await reports_with_partitions(500, 10) == 4

@@ -61,7 +61,7 @@ class Unit:
         return ledger
 
     def report(self) -> UnitReport:
-        report = self.status.report()
+        report = self.status.report(15.0)
         assert report is not None
         return report
 
@@ -70,7 +70,7 @@ class Unit:
 
 
 def test_unit_that_was_never_taken_reports_nothing() -> None:
-    assert Unit().status.report() is None
+    assert Unit().status.report(15.0) is None
 
 
 @pytest.mark.parametrize(

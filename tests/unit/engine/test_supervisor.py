@@ -91,8 +91,8 @@ async def test_retryable_error_is_shown_and_tried_again_with_a_new_epoch() -> No
 
 async def test_refused_credentials_wait_30_s_unless_settings_change_or_the_unit_is_stopped() -> None:
     case = Case(raising(AuthenticationFailed("wrong key")), raising(AuthenticationFailed("wrong key")), until_stopped)
-    await eventually(lambda: case.status.report() and case.status.report().reason, 5, what="the reason")  # type: ignore[union-attr] # just asked
-    reason = case.status.report().reason  # type: ignore[union-attr] # it reported
+    await eventually(lambda: case.status.report(15.0) and case.status.report(15.0).reason, 5, what="the reason")  # type: ignore[union-attr] # just asked
+    reason = case.status.report(15.0).reason  # type: ignore[union-attr] # it reported
     assert reason is not None
     assert reason.next_try_at is not None
     assert 29_000 < reason.next_try_at - reason.since <= 31_000
