@@ -42,7 +42,8 @@ class LeftOpen:
         return self._inc.clock.monotonic() >= self._not_before
 
     async def look(self) -> None:
-        """Clear all lanes as far as their leaders answer; the rest is looked at again after a while. No transaction is open."""
+        """Clear all lanes as far as their leaders answer; the rest is looked at again after a while, and so are lanes of blocked
+        partitions: nothing may come there for long, and nobody could read what lies there. No transaction is open."""
         losses = self._inc.target.losses
         if self._doubted != losses:
             self._doubted = losses
@@ -50,10 +51,13 @@ class LeftOpen:
                 lane.clear = False
         moving = [lane for lane, partition in self._by_lane.items() if partition.selected and partition.blocked is None]
         untold = await self._end_positions() or set((await self.clear(moving)).values())
-        if untold & RETRIABLE:
+        if untold & RETRIABLE or self._in_doubt():
             self._not_before = self._inc.clock.monotonic() + _AGAIN_S
         else:
             self._losses = losses
+
+    def _in_doubt(self) -> bool:
+        return any(partition.selected and not lane.clear for lane, partition in self._by_lane.items())
 
     async def _end_positions(self) -> set[KafkaCode]:
         """Those that this incarnation has written it has committed. Why nobody tells, if so."""
