@@ -20,7 +20,6 @@ from smartconnect.jobs.kafka_replication.rules import COALESCE_BELOW, Fate, Grou
 from smartconnect.kafka.fetcher import FetchedPartition
 from smartconnect.kernels import Batch, Codec, Kind, MalformedBatch, RecodedBatch, check, stamp, walk
 
-_COALESCE_FLIGHTS: Final = 5
 _COALESCE_BYTES: Final = 64 << 10
 
 
@@ -68,13 +67,12 @@ class Intake:
 
     def _situation(self, partition: Partition, rows: list[Batch]) -> Situation:
         nbytes = rows[-1].end - rows[0].start if rows else 0
-        small = nbytes >= _COALESCE_BYTES and nbytes < COALESCE_BELOW * len(rows)
         return Situation(
             position=partition.read,
             limit=self._room.of(partition.link.target.topic).max_message_bytes,
             rewrite=partition.rewrite,
             rewrite_all=bool(partition.left_out) or partition.clamps,
-            coalesce=small and len(partition.flights) >= _COALESCE_FLIGHTS,
+            coalesce=nbytes >= _COALESCE_BYTES and nbytes < COALESCE_BELOW * len(rows),
         )
 
     async def _do(self, partition: Partition, group: Group, records: memoryview, hold: Hold) -> None:

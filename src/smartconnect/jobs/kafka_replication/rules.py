@@ -44,7 +44,7 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Situation:
     """One partition at this moment. `limit`: the target's max.message.bytes. `rewrite`: source offset of a batch that the target refused
-    as it was. `coalesce`: it lags, its queue waits for acks, and its batches are small."""
+    as it was. `coalesce`: so many small batches came at once that they would wait for each other's acks."""
 
     position: int
     limit: int
