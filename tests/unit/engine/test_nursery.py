@@ -67,6 +67,11 @@ def forking(fd: int) -> list[str]:
     return [sys.executable, "-c", _CHILD, str(fd)]
 
 
+def hanging(_fd: int) -> list[str]:
+    """It never answers."""
+    return [sys.executable, "-c", "import signal; signal.pause()"]
+
+
 def said(link: socket.socket) -> list[Any]:
     found: list[Any] = json.loads(link.recv(1000))
     return found
@@ -140,7 +145,7 @@ async def test_a_process_that_cannot_start_is_told_to_everybody_who_waits() -> N
 
 
 async def test_closing_tells_who_is_still_to_be_born() -> None:
-    asking = Asking(Nursery(lambda fd: [sys.executable, "-c", "import time; time.sleep(60)"]))
+    asking = Asking(Nursery(hanging))
     link = asking.ask()
     await asyncio.sleep(0)
     asking.nursery.close()
@@ -153,7 +158,7 @@ async def test_a_process_that_hangs_is_replaced_by_one_that_does_not() -> None:
     started: list[list[str]] = []
 
     def first_hangs(fd: int) -> list[str]:
-        started.append(forking(fd) if started else [sys.executable, "-c", "import time; time.sleep(60)"])
+        started.append(forking(fd) if started else hanging(fd))
         return started[-1]
 
     specs = [ChildSpec(f"worker-{number}", ("worker", "{}"), number) for number in range(2)]

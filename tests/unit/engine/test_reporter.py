@@ -157,7 +157,7 @@ class Rows:
         self._number, self._version = number, 0
 
     async def run(self, stop: StopSignal) -> None:
-        raise NotImplementedError
+        await stop.wait()
 
     def progress(self) -> Progress:
         self._version += 1
