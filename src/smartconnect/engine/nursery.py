@@ -16,6 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from smartconnect.telemetry.logs import get_logger
+
+log = get_logger()
+
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _MAX_ANSWER: Final = 64
 
@@ -91,15 +95,16 @@ class Nursery:
             child.born(int(answer))
             self._ask_next()
         else:
-            self._lost()
+            log.warning("the nursery has ended; whoever is asked for next starts another", code=self._lost())
 
-    def _lost(self) -> None:
+    def _lost(self) -> int:
         code = self._end()
         self._asked = False
         unborn, self._expected = self._expected, deque()
         for child in unborn:
             child.link.close()
             child.stillborn(code)
+        return code
 
     def _end(self) -> int:
         """Of a process that has ended, or will at once."""
