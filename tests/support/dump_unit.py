@@ -89,6 +89,21 @@ class DumpUnit:
                 life.cancel()
                 await asyncio.gather(life, return_exceptions=True)
 
+    @asynccontextmanager
+    async def killed_while_it_ends(self, turns: int) -> AsyncIterator[tuple[DumpRunner, WorkerResources]]:
+        """As `killed`, and once more so many turns of the loop later. What it uses of its worker may be looked at afterwards."""
+        async with self._resources() as resources:
+            runner = self._runner(resources)
+            life = asyncio.create_task(runner.run(StopSignal()))
+            try:
+                yield runner, resources
+            finally:
+                life.cancel()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                life.cancel()
+                await asyncio.gather(life, return_exceptions=True)
+
     def _runner(self, resources: WorkerResources) -> DumpRunner:
         self.epoch += 1
         task = Task(self.task_id, "p", _INSTANCE, "dump", Kind.OBS_DUMP, TaskConfig(), Desired.RUNNING, self.run_number, 1, 0)
