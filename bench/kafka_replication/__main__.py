@@ -28,7 +28,6 @@ from smartconnect.domain.errors import SmartConnectError
 
 _MODES: Final = ("copy", "latency", "beside", "pause", "wide", "idle")
 _SIDES: Final = (mirror_maker.NAME, bento.NAME, ours.NAME)
-_WARM_UP_S: Final = 20.0
 _SECONDS: Final = 60.0
 _SETTLED_S: Final = 3.0
 """Between two sides: the broker is done with what the last one left."""
@@ -127,10 +126,10 @@ async def _latencies(stage: Stage, options: Options, findings: Findings) -> None
 
 
 async def _warm_up(stage: Stage, options: Options, findings: Findings) -> None:
-    """The first side would meet brokers whose code is not compiled yet: one measurement before all others is thrown away."""
+    """The first side would meet brokers whose code is not compiled yet."""
     _say("warming up the brokers")
     with _noting(findings.failed, "warming up"):
-        await latency.measure(stage, ours.NAME, _ours(options), latency.WARM_UP, _WARM_UP_S)
+        await latency.warm_up(stage, ours.NAME, _ours(options))
 
 
 def _ours(options: Options) -> Run:

@@ -41,10 +41,25 @@ if TYPE_CHECKING:
 log = get_logger()
 
 CLOSE_WITHIN_S = 5
+_TICK_S = 1.0
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, told by us when to stop: the parent decides, not signals."""
+    """uvicorn, told by us when to stop: the parent decides, not signals. Its own loop wakes ten times a second to look; ours as often as
+    the date in the answers needs it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(counter=0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _TICK_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -71,7 +86,7 @@ async def serve(link_fd: int, watch: SettingsWatch, registry: Registry, make_job
         serving = asyncio.create_task(server.serve(), name="http")
         stopped = asyncio.create_task(child.stopped())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
+        server.end()
         stopped.cancel()
         await serving
 

@@ -1,4 +1,4 @@
-"""One connection of a fetcher: asks one broker for its share of the partitions, one request at a time, for ever.
+"""One connection of a fetcher: asks one broker for all partitions or its share of them, one request at a time, for ever.
 
 Guarantees: memory is reserved before each request and what did not come is given back; a partition's answer counts only if
 nobody moved the partition meanwhile; topics are asked for by id where that can be, so that one that was made again under the
@@ -59,6 +59,7 @@ class ChannelOwner(Protocol):
 
     def state(self, tp: TopicPartition) -> PartitionState | None: ...
     async def hungry(self) -> None: ...
+    def regroup(self, channel: FetchChannel) -> None: ...
     def deliver(self, frame: Frame) -> None: ...
     def homeless(self, states: Sequence[PartitionState], code: KafkaCode) -> None: ...
     def trouble(self, node_id: int, error: Exception | None) -> None: ...
@@ -78,6 +79,14 @@ class Window:
         elif nbytes * 8 < self.size:
             self.size = max(self.size // 2, self._least)
 
+    @property
+    def full(self) -> bool:
+        return self.size >= self._most > self._least
+
+    @property
+    def calm(self) -> bool:
+        return self.size <= self._least
+
 
 class FetchChannel:
     """`run` is the channel's task; `add` and `remove` may be called at any time."""
@@ -85,16 +94,31 @@ class FetchChannel:
     def __init__(self, node_id: int, owner: ChannelOwner, cluster: Cluster, options: FetchOptions, admission: Admission) -> None:
         self.node_id = node_id
         self._owner, self._cluster, self._options, self._admission = owner, cluster, options, admission
-        self._session = FetchSession(options.session_above // options.connections_per_leader)
+        self._session = FetchSession(options.session_above)
         self._echo = Echo()
         self._window = Window(options)
         self._work = asyncio.Event()
         self._connection: Connection | None = None
+        self.waits = False
         self._idle = False
         self._next_send = 0.0
 
     def __len__(self) -> int:
         return len(self._session)
+
+    @property
+    def members(self) -> list[PartitionState]:
+        return self._session.members
+
+    @property
+    def full(self) -> bool:
+        """Answers are as large as they may be."""
+        return self._window.full
+
+    @property
+    def calm(self) -> bool:
+        """Answers are small."""
+        return self._window.calm
 
     def add(self, state: PartitionState) -> None:
         """Fetch a partition from now on, or again after it has rested or moved."""
@@ -117,6 +141,7 @@ class FetchChannel:
             await self._work.wait()
             await self._pace()
             await self._owner.hungry()
+            self._owner.regroup(self)
             window = self._window.size
             await self._admission.acquire(window)
             try:
@@ -139,7 +164,7 @@ class FetchChannel:
     def _pace_s(self) -> float:
         """Between two small answers: thousands of partitions always have some records, and each answer costs the same."""
         options = self._options
-        least_s = options.connections_per_leader / options.most_fetches_per_s
+        least_s = 1 / options.most_fetches_per_s
         return min(least_s * max(1.0, len(self._session) / FEW_PARTITIONS), max(least_s, options.longest_pace_s))
 
     async def _pace(self) -> None:
@@ -160,7 +185,11 @@ class FetchChannel:
         least = 1 if self._idle or pace_s > BROKERS_PATIENCE_S else options.min_bytes
         request = self._request(Shape(connection.version(messages.FETCH), wait_ms, least, window), now)
         timeout_s = self._cluster.timing.request_s + wait_ms / 1000
-        body = await connection.exchange(messages.FETCH, request.version, [request.body], timeout_s=timeout_s)
+        self.waits = True
+        try:
+            body = await connection.exchange(messages.FETCH, request.version, [request.body], timeout_s=timeout_s)
+        finally:
+            self.waits = False
         self._window.came(len(body))
         self._next_send = now + pace_s if len(body) < min(options.small_answer, window // 2) else 0.0
         if self._session.repeats and self._echo.again(body):
@@ -297,7 +326,7 @@ class FetchChannel:
         self._connection = None
         self._session.disconnected()
         self._idle = False
-        states = self._session.members
+        states = self.members
         for state in states:
             self.remove(state)
             state.channel = None

@@ -33,8 +33,12 @@ class FetchOptions:
     the first record still arrives at once, and idle partitions cost fewer polls. A partition that nobody asked for longer than
     `trusted_pause_s` may have got another leader, another history or another topic: all is checked again.
 
-    After an answer below `small_answer` bytes that did not fill half of what was asked for, the next request waits: as `most_fetches_per_s`
-    says with up to 50 partitions, and longer with more of them, up to `longest_pace_s`. So each partition brings more at a time."""
+    One of the `connections_per_leader` is used while answers are small, all of them while they are as large as they may be. A connection
+    that asks for more than `session_above` partitions opens a session.
+
+    After an answer below `small_answer` bytes that did not fill half of what was asked for, the next request of the connection waits: as
+    `most_fetches_per_s` says with up to 50 partitions, and longer with more of them, up to `longest_pace_s`. So each partition brings more
+    at a time."""
 
     min_bytes: int = 1
     max_wait_ms: int = 500

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
+from smartconnect.kafka.fetch_bundle import Bundle
 from smartconnect.kafka.fetch_channel import FetchChannel
 from smartconnect.kafka.fetch_placement import Placement
 from smartconnect.kafka.fetch_types import Admission, FetchedPartition, FetchOptions, Frame, PartitionView
@@ -36,7 +37,7 @@ class Fetcher:
     def __init__(self, cluster: Cluster, options: FetchOptions, admission: Admission) -> None:
         self._cluster, self._options, self._admission = cluster, options, admission
         self._states: dict[TopicPartition, PartitionState] = {}
-        self._channels: dict[tuple[int, int], FetchChannel] = {}
+        self._bundles: dict[int, Bundle[FetchChannel]] = {}
         self._placement = Placement(self, cluster, options.unknown_topic_grace_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._placing: asyncio.Task[None] | None = None
@@ -146,7 +147,7 @@ class Fetcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for channel in self._channels.values():
+        for channel in self._channels():
             channel.close()
         while self._frames:
             self._frames.popleft().release()
@@ -194,22 +195,30 @@ class Fetcher:
         return self._states.get(tp)
 
     def place(self, state: PartitionState, node_id: int) -> None:
-        """Give a partition to the emptiest channel of a broker."""
-        choice = min((self._channel(node_id, number) for number in range(self._options.connections_per_leader)), key=len)
+        """Have a partition fetched from a broker."""
         state.fetched_from = node_id
-        choice.add(state)
+        self._bundle(node_id).place(state)
 
-    def _channel(self, node_id: int, number: int) -> FetchChannel:
-        channel = self._channels.get((node_id, number))
-        if channel is None:
-            channel = FetchChannel(node_id, self, self._cluster, self._options, self._admission)
-            self._channels[node_id, number] = channel
-            self._start(channel.run(), f"fetch from {node_id}/{number}")
-        return channel
+    def regroup(self, channel: FetchChannel) -> None:
+        self._bundles[channel.node_id].regroup(channel)
+
+    def _bundle(self, node_id: int) -> Bundle[FetchChannel]:
+        bundle = self._bundles.get(node_id)
+        if bundle is None:
+            numbers = range(self._options.connections_per_leader)
+            channels = [FetchChannel(node_id, self, self._cluster, self._options, self._admission) for _ in numbers]
+            bundle = self._bundles[node_id] = Bundle(channels)
+            for number, channel in enumerate(channels):
+                self._start(channel.run(), f"fetch from {node_id}/{number}")
+        return bundle
+
+    def _channels(self) -> Iterator[FetchChannel]:
+        return (channel for bundle in self._bundles.values() for channel in bundle.channels)
 
     async def hungry(self) -> None:
         """Return when so few frames wait for the caller that one more may be asked for."""
-        while len(self._frames) >= FRAMES_AHEAD * len(self._channels):
+        connections = len(self._bundles) * self._options.connections_per_leader
+        while len(self._frames) >= FRAMES_AHEAD * connections:
             self._taken.clear()
             await self._taken.wait()
 

@@ -71,10 +71,16 @@ def _pack(reports: Sequence[UnitReport]) -> Mapping[UnitKey, bytes]:
     return {(r.task_id, r.unit): pack_partitions(r.partitions) for r in reports if r.partitions is not None}
 
 
+# Statements that run every 2 s are built once: that costs more than to run them.
+_EPOCHS = (
+    sa.select(units.c.task_id, units.c.prefix, units.c.plan, units.c.number, units.c.epoch)
+    .where(units.c.task_id.in_(sa.bindparam("its_tasks", expanding=True)))
+    .with_for_update()
+)
+
+
 async def _lost(connection: AsyncConnection, reports: Sequence[UnitReport]) -> set[UnitKey]:
-    statement = sa.select(units.c.task_id, units.c.prefix, units.c.plan, units.c.number, units.c.epoch)
-    statement = statement.where(units.c.task_id.in_({report.task_id for report in reports})).with_for_update()
-    rows = (await connection.execute(statement)).mappings()
+    rows = (await connection.execute(_EPOCHS, {"its_tasks": list({report.task_id for report in reports})})).mappings()
     epochs = {(row["task_id"], UnitName(row["prefix"], row["plan"], row["number"])): row["epoch"] for row in rows}
     return {(r.task_id, r.unit) for r in reports if epochs.get((r.task_id, r.unit)) != r.epoch}
 
@@ -141,13 +147,20 @@ def _events_by_task(reports: Sequence[UnitReport]) -> Mapping[str, Sequence[Even
     return by_task
 
 
+_CONFIRMED = sa.select(plans.c.plan).where(
+    plans.c.task_id == tasks.c.id, plans.c.plan == tasks.c.current_plan, plans.c.run == tasks.c.run
+)
+_SILENT = sa.select(units.c.number).where(
+    units.c.task_id == tasks.c.id, units.c.plan == tasks.c.current_plan, units.c.run != tasks.c.run
+)
+_REACH_RUNNING = (
+    sa.update(tasks)
+    .where(tasks.c.id.in_(sa.bindparam("its_tasks", expanding=True)), tasks.c.pending_status.is_not(None))
+    .where(_CONFIRMED.exists(), ~_SILENT.exists())
+    .values(pending_status=None)
+)
+
+
 async def _reach_running(connection: AsyncConnection, task_ids: Collection[str]) -> None:
     """A task becomes RUNNING when its plan is confirmed for its run and every unit of the plan has reported in that run."""
-    confirmed = sa.select(plans.c.plan).where(
-        plans.c.task_id == tasks.c.id, plans.c.plan == tasks.c.current_plan, plans.c.run == tasks.c.run
-    )
-    silent = sa.select(units.c.number).where(
-        units.c.task_id == tasks.c.id, units.c.plan == tasks.c.current_plan, units.c.run != tasks.c.run
-    )
-    waiting = sa.and_(tasks.c.id.in_(task_ids), tasks.c.pending_status.is_not(None))
-    await connection.execute(sa.update(tasks).where(waiting, confirmed.exists(), ~silent.exists()).values(pending_status=None))
+    await connection.execute(_REACH_RUNNING, {"its_tasks": list(task_ids)})

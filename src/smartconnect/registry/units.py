@@ -29,17 +29,10 @@ class Units(Part):
 
     @unbroken
     async def wanted(self) -> Sequence[WantedTask]:
-        with_plan = sa.select(tasks, *_PLAN_COLUMNS).outerjoin(
-            plans, sa.and_(plans.c.task_id == tasks.c.id, plans.c.plan == tasks.c.current_plan)
-        )
-        with_plan = with_plan.where(tasks.c.desired != Desired.WAITING.value).order_by(tasks.c.create_time, tasks.c.id)
-        live_units = sa.select(*_UNIT_COLUMNS).where(units.c.retired.is_(False))
-        live_units = live_units.order_by(units.c.task_id, units.c.plan, units.c.prefix, units.c.number)
-
         def look(connection: sa.Connection) -> Sequence[WantedTask]:
             by_task: defaultdict[str, list[UnitRow]] = defaultdict(list)
-            rows = connection.execute(with_plan).mappings().all()
-            for row in connection.execute(live_units).mappings():
+            rows = connection.execute(_WITH_PLAN).mappings().all()
+            for row in connection.execute(_LIVE_UNITS).mappings():
                 by_task[row["task_id"]].append(_unit_from_row(row))
             return [
                 WantedTask(task_from_row(row), _plan_from_row(row), tuple(by_task[row["id"]]), row["deleted_at"]) for row in rows
@@ -72,12 +65,9 @@ class Units(Part):
 
     @unbroken
     async def unit_is_current(self, task_id: str, unit: UnitName, epoch: int, run: int) -> bool:
-        statement = (
-            sa.select(units.c.epoch)
-            .join(tasks, tasks.c.id == units.c.task_id)
-            .where(of_unit(units, task_id, unit), units.c.epoch == epoch, tasks.c.run == run, tasks.c.current_plan == unit.plan)
-        )
-        return await self._database.read(lambda connection: connection.execute(statement).first() is not None)
+        its = {"its_task": task_id, "its_prefix": unit.prefix, "its_plan": unit.plan, "its_number": unit.index}
+        values = {**its, "its_epoch": epoch, "its_run": run}
+        return await self._database.read(lambda connection: connection.execute(_IS_CURRENT, values).first() is not None)
 
     @unbroken
     async def open_runs(self, task_id: str, unit: UnitName, run: int) -> Sequence[int]:
@@ -147,6 +137,31 @@ _UNIT_COLUMNS = [units.c[name] for name in ("task_id", "prefix", "plan", "number
 _PLAN_COLUMNS = [plans.c[name].label(f"plan_{name}") for name in ("run", "revision")] + [
     plans.c[name] for name in ("plan", "prefixes", "units_each")
 ]
+
+# Statements that run all the time are built once: that costs more than to run them.
+_WITH_PLAN = (
+    sa.select(tasks, *_PLAN_COLUMNS)
+    .outerjoin(plans, sa.and_(plans.c.task_id == tasks.c.id, plans.c.plan == tasks.c.current_plan))
+    .where(tasks.c.desired != Desired.WAITING.value)
+    .order_by(tasks.c.create_time, tasks.c.id)
+)
+_LIVE_UNITS = (
+    sa.select(*_UNIT_COLUMNS)
+    .where(units.c.retired.is_(False))
+    .order_by(units.c.task_id, units.c.plan, units.c.prefix, units.c.number)
+)
+_IS_CURRENT = (
+    sa.select(units.c.epoch)
+    .join(tasks, tasks.c.id == units.c.task_id)
+    .where(
+        units.c.task_id == sa.bindparam("its_task"),
+        units.c.prefix == sa.bindparam("its_prefix"),
+        units.c.plan == sa.bindparam("its_plan"),
+        units.c.number == sa.bindparam("its_number"),
+        units.c.epoch == sa.bindparam("its_epoch"),
+    )
+    .where(tasks.c.run == sa.bindparam("its_run"), tasks.c.current_plan == sa.bindparam("its_plan"))
+)
 
 
 def _unit_from_row(row: sa.RowMapping) -> UnitRow:

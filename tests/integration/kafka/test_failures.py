@@ -182,11 +182,16 @@ async def test_broker_without_room_for_sessions_is_fetched_from_without_one(name
         crowded = FetchOptions(max_wait_ms=100, idle_wait_ms=100, session_above=4)
         async with (
             Cluster(server.bootstrap_servers, KafkaSecurity(), client_id="tests") as cluster,
-            Fetcher(cluster, crowded, admission) as fetcher,
+            Fetcher(cluster, crowded, admission) as first,
+            Fetcher(cluster, crowded, admission) as second,
         ):
             for tp in parts:
-                fetcher.assign(tp, 0)
+                for fetcher in (first, second):
+                    fetcher.assign(tp, 0)
                 await asyncio.to_thread(produce_to, server.bootstrap_servers, topic, 20, partition=tp.partition)
-            got = await collect(fetcher, reached(dict.fromkeys(parts, 20)))
-            for tp in parts:
-                assert offsets_of(part for part in got if part.tp == tp) == list(range(20))
+            for fetcher in (first, second):
+                got = await collect(fetcher, reached(dict.fromkeys(parts, 20)))
+                for tp in parts:
+                    assert offsets_of(part for part in got if part.tp == tp) == list(range(20))
+            sessions = [channel._session._epoch > 0 for fetcher in (first, second) for channel in fetcher._channels()]
+            assert sum(sessions) <= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import pytest
 from smartconnect.kafka.admin import NewTopic, create_topics, delete_records, delete_topics
 from smartconnect.kafka.cluster import Cluster
 from smartconnect.kafka.codes import KafkaCode
-from smartconnect.kafka.fetcher import Fetcher, FetchOptions
+from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions
 from smartconnect.kafka.types import TopicPartition
 from tests.conftest import MakeTopic
 from tests.integration.kafka.conftest import CountingAdmission, Produce, collect, offsets_of, reached
@@ -270,6 +271,46 @@ async def test_frames_that_are_not_released_are_counted_until_the_fetcher_closes
     assert admission.held == 0
 
 
+@pytest.mark.parametrize("session_above", [1, 200])
+async def test_partitions_move_between_connections_as_much_or_little_comes_and_none_misses_or_repeats_a_record(
+    cluster: Cluster, admission: CountingAdmission, make_topic: MakeTopic, produce: Produce, session_above: int
+) -> None:
+    topic = await make_topic(partitions=8)
+    parts = [TopicPartition(topic, number) for number in range(8)]
+    narrow = replace(QUICK, smallest_fetch=16 << 10, max_bytes=128 << 10, partition_max_bytes=32 << 10, session_above=session_above)
+    written, got, used = 0, [], []
+    async with Fetcher(cluster, narrow, admission) as fetcher:
+        for tp in parts:
+            fetcher.assign(tp, 0)
+
+        async def more(records: int, pad: int) -> None:
+            nonlocal written
+            for tp in parts:
+                await asyncio.to_thread(produce, topic, records, partition=tp.partition, pad=pad, start=written)
+            written += records
+            got.extend(await collect(fetcher, noting(reached(dict.fromkeys(parts, written)))))
+
+        def noting(done: Callable[[list[FetchedPartition]], bool]) -> Callable[[list[FetchedPartition]], bool]:
+            def look(found: list[FetchedPartition]) -> bool:
+                used.append(sum(len(channel) > 0 for channel in fetcher._channels()))
+                return done(found)
+
+            return look
+
+        def together() -> bool:
+            return sum(len(channel) > 0 for channel in fetcher._channels()) == 1
+
+        for _ in range(3):
+            await more(2000, pad=500)
+            assert used[-1] == 2
+            await eventually(together)
+            await more(5, pad=10)
+            assert used[-1] == 1
+    for tp in parts:
+        assert offsets_of(part for part in got if part.tp == tp) == list(range(written))
+    assert admission.held == 0
+
+
 @pytest.mark.timeout(300)
 async def test_many_partitions_are_followed_by_sessions_in_which_only_changes_are_named(
     cluster: Cluster, admission: CountingAdmission, make_topic: MakeTopic, produce: Produce
@@ -281,7 +322,7 @@ async def test_many_partitions_are_followed_by_sessions_in_which_only_changes_ar
             fetcher.assign(tp, 0)
 
         def sessions() -> list[tuple[int, int]]:
-            return [(channel._session._epoch, len(channel)) for channel in fetcher._channels.values()]
+            return [(channel._session._epoch, len(channel)) for channel in fetcher._channels() if len(channel)]
 
         def followed() -> bool:
             return sum(count for _, count in sessions()) == 1010 and all(epoch > 2 for epoch, _ in sessions())

@@ -212,7 +212,7 @@ async def test_partition_dropped_and_assigned_again_between_two_requests_stays_i
     async with Fetcher(cluster, options, admission) as fetcher:
         for tp in parts:
             fetcher.assign(tp, 0)
-        (channel,) = await eventually(lambda: [c for c in fetcher._channels.values() if c._session._epoch > 1 and c._idle])
+        (channel,) = await eventually(lambda: [c for c in fetcher._channels() if c._session._epoch > 1 and c._idle])
         epoch = channel._session._epoch
         fetcher.drop(parts[0])
         fetcher.assign(parts[0], 0)

@@ -85,6 +85,8 @@ class Owner:
     def state(self, tp: TopicPartition) -> PartitionState | None:
         return self.states.get(tp)
 
+    def regroup(self, channel: object) -> None: ...
+
     async def hungry(self) -> None:
         """Always."""
 

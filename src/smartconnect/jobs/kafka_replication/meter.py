@@ -17,7 +17,7 @@ from smartconnect.jobs.kafka_replication.incarnation import Incarnation
 from smartconnect.jobs.kafka_replication.intake import Intake
 from smartconnect.jobs.kafka_replication.partition import Partition
 from smartconnect.jobs.kafka_replication.roster import Roster
-from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, blocked_reason, measure_budget, standing
+from smartconnect.jobs.metering import CopyPace, HeldBack, LazyRows, Standing, blocked_reason, measure_budget, standing
 from smartconnect.kafka.codes import RETRIABLE
 from smartconnect.kafka.offsets import LATEST, READ_COMMITTED, list_offsets
 
@@ -48,6 +48,7 @@ class Meter:
         self._held_up_since: int | None = None
         self._unseen: list[Partition] = []
         self._rests_until = 0.0
+        self._found: Standing | None = None
 
     async def begin(self, roster: Roster, intake: Intake, inc: Incarnation, held_back: Callable[[Partition], int]) -> None:
         """Continue the counters of earlier owners. `held_back`: records of a partition that an open transaction hides now."""
@@ -63,6 +64,7 @@ class Meter:
         if not taken_up:
             return
         found = await list_offsets(self._inc.source, dict.fromkeys(taken_up, LATEST), READ_COMMITTED, patient=False)
+        self.stir()
         for tp, listed in found.items():
             partition = taken_up[tp]
             if listed.error in RETRIABLE:
@@ -108,7 +110,7 @@ class Meter:
         if self._phase == INITIAL_COPY and self._pace.is_done and not self._unseen:
             self._enter(REPLICATING)
         if self._phase == REPLICATING and not waiting:
-            self._rests_until = now + _REST_S
+            self._rests_until, self._found = now + _REST_S, None
 
     def progress(self) -> Progress:
         counters = self._base.copy()
@@ -122,7 +124,7 @@ class Meter:
             counters.update(self._inc.counters)
         partitions = list(self._roster.partitions.values()) if self._roster is not None else []
         now, started, copying = self._clock.now_ms(), self._phase != STARTING, self._phase == INITIAL_COPY
-        found = standing(partitions, _REACHED, now)
+        found = self._found = self._rested() or standing(partitions, _REACHED, now)
         blocked = dict.fromkeys(found.blocked)
         troubles = self._roster.troubles.values() if self._roster is not None else ()
         return Progress(
@@ -139,6 +141,11 @@ class Meter:
             direction=self._context.unit.prefix,
             reason=self._held_up() or blocked_reason([*blocked, *(trouble for trouble in troubles if trouble not in blocked)]),
         )
+
+    def _rested(self) -> Standing | None:
+        """What was found since everything rests; not where a partition is blocked: it may be tried again at any time."""
+        found = self._found
+        return found if found is not None and self.rests and not found.blocked else None
 
     def _held_up(self) -> Reason | None:
         """The whole unit waits for the target."""

@@ -46,7 +46,7 @@ _POLL_S: Final = 0.5
 _CALM_POLL_S: Final = 2.0
 """While every partition is fetched and nothing waits: frames, looks, failures and the stop signal still come through at once."""
 _ROUND_S: Final = 0.2
-_FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20, most_fetches_per_s=600)
+_FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20, most_fetches_per_s=300)
 _MOST_IN_AIR: Final = 4 << 20
 
 
@@ -205,10 +205,10 @@ class MovingUnit:
     async def _follow(self, seen: Seen) -> None:
         """Topics and partitions that appeared, went or were made again."""
         self._calm = False
-        self._seen = seen
+        before, self._seen = self._seen, seen
         self._room.saw(seen.limits)
         changes: Changes = await self._roster.take(seen)
-        if any(changes):
+        if seen is not before or any(changes):
             self._meter.stir()
         await self._meter.see_ends(changes.added)
         for partition in changes.gone:

@@ -27,6 +27,8 @@ from smartconnect.jobs.kafka_replication.position_store import Positions
 from smartconnect.kafka.types import TopicPartition
 
 _TICK_S: Final = 1.0
+_CALM_TICK_S: Final = 2.0
+"""Without MirrorMaker 2's topics: how far offset maps may outgrow their budget between two looks."""
 Partitions = Callable[[], Mapping[TopicPartition, Partition]]
 
 
@@ -38,6 +40,8 @@ class SideWork:
         self._maps = _MapsKept(budget)
         self._groups = Groups(inc, partitions, positions) if inc.spec.sync_offsets else None
         self._mm2 = Mm2(inc, partitions)
+        tick_s = _TICK_S if self._mm2.wanted else _CALM_TICK_S
+        self._tick_s = min(tick_s, inc.spec.options.group_sync_interval_s)
         self._told: dict[str, str] = {}
         self._synced_at = inc.clock.monotonic()
 
@@ -45,7 +49,7 @@ class SideWork:
         """For ever."""
         try:
             while True:
-                await asyncio.sleep(min(_TICK_S, self._inc.spec.options.group_sync_interval_s))
+                await asyncio.sleep(self._tick_s)
                 self._maps.look(self._partitions())
                 await self._guarded("mm2_topics_not_written", self._mm2.tick())
                 await self._sync_groups()
@@ -139,6 +143,11 @@ class Mm2:
         beats = spec.options.heartbeats and inc.context.unit.index == 0
         self._heartbeats = mm2.Mm2Topic(inc.source, mm2.HEARTBEATS, replicas) if beats else None
         self._beat_at = inc.clock.monotonic() - _TICK_S
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is to be written regularly."""
+        return self._heartbeats is not None or self._syncs is not None
 
     async def tick(self) -> None:
         """Heartbeats go out once a second, however often this is called."""
