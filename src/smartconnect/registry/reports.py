@@ -32,7 +32,8 @@ class Reports(Part):
     async def report(self, reports: Sequence[UnitReport]) -> Collection[UnitKey]:
         if not reports:
             return []
-        packed = await asyncio.to_thread(_pack, reports)
+        with_partitions = [report for report in reports if report.partitions is not None]
+        packed = await asyncio.to_thread(_pack, with_partitions) if with_partitions else {}
         async with self._database.write() as connection:
             lost = await _lost(connection, reports)
             ours = [report for report in reports if (report.task_id, report.unit) not in lost]

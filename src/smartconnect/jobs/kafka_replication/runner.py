@@ -43,7 +43,7 @@ from smartconnect.kafka.fetcher import FetchedPartition, Fetcher, FetchOptions, 
 from smartconnect.kafka.produce_channel import Outcome
 
 _POLL_S: Final = 0.5
-_CALM_POLL_S: Final = 2.0
+_CALM_POLL_S: Final = 4.0
 """While every partition is fetched and nothing waits: frames, looks, failures and the stop signal still come through at once."""
 _ROUND_S: Final = 0.2
 _FETCH: Final = FetchOptions(max_bytes=4 << 20, partition_max_bytes=1 << 20, most_fetches_per_s=300)

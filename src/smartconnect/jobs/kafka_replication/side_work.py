@@ -27,7 +27,7 @@ from smartconnect.jobs.kafka_replication.position_store import Positions
 from smartconnect.kafka.types import TopicPartition
 
 _TICK_S: Final = 1.0
-_CALM_TICK_S: Final = 2.0
+_CALM_TICK_S: Final = 4.0
 """Without MirrorMaker 2's topics: how far offset maps may outgrow their budget between two looks."""
 Partitions = Callable[[], Mapping[TopicPartition, Partition]]
 
