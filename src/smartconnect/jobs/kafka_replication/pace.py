@@ -11,7 +11,8 @@ from typing import Final
 from smartconnect.domain.kafka_replication_spec import ReplicationOptions
 
 _CATCHING_UP_S: Final = 1.0
-_LONGEST_S: Final = 1.0
+_LONGEST_S: Final = 5.0
+"""What one record a second in each of thousands of partitions needs for a marker to four records. Up to 200 partitions never get there."""
 _BUSY_MARKERS_PER_S: Final = 200
 _MARKER_SHARE: Final = 0.25
 _COMMIT_TIMES: Final = 4
