@@ -19,7 +19,7 @@ from smartconnect.registry import dialect
 from smartconnect.registry.codec import counters_from_text, progress_to_text, reason_to_text, to_text
 from smartconnect.registry.part import Part, unbroken
 from smartconnect.registry.partitions import PackedPartitions, pack_partitions
-from smartconnect.registry.tables import of_unit, plans, tasks, unit_key, unit_partitions, units
+from smartconnect.registry.tables import its_unit, of_its_unit, of_unit, plans, tasks, unit_key, unit_partitions, units
 from smartconnect.registry.trail import insert_events
 
 UnitKey = tuple[str, UnitName]
@@ -32,8 +32,8 @@ class Reports(Part):
     async def report(self, reports: Sequence[UnitReport]) -> Collection[UnitKey]:
         if not reports:
             return []
-        with_partitions = [report for report in reports if report.partitions is not None]
-        packed = await asyncio.to_thread(_pack, with_partitions) if with_partitions else {}
+        has_partitions = any(report.partitions is not None for report in reports)
+        packed = await asyncio.to_thread(_pack, reports) if has_partitions else {}
         async with self._database.write() as connection:
             lost = await _lost(connection, reports)
             ours = [report for report in reports if (report.task_id, report.unit) not in lost]
@@ -72,7 +72,7 @@ def _pack(reports: Sequence[UnitReport]) -> Mapping[UnitKey, bytes]:
     return {(r.task_id, r.unit): pack_partitions(r.partitions) for r in reports if r.partitions is not None}
 
 
-# Statements that run every 2 s are built once: that costs more than to run them.
+# Statements that run every 2 s are built once, as building one costs more than running it.
 _EPOCHS = (
     sa.select(units.c.task_id, units.c.prefix, units.c.plan, units.c.number, units.c.epoch)
     .where(units.c.task_id.in_(sa.bindparam("its_tasks", expanding=True)))
@@ -88,13 +88,7 @@ async def _lost(connection: AsyncConnection, reports: Sequence[UnitReport]) -> s
 
 _UPDATE = (
     sa.update(units)
-    .where(
-        units.c.task_id == sa.bindparam("its_task"),
-        units.c.prefix == sa.bindparam("its_prefix"),
-        units.c.plan == sa.bindparam("its_plan"),
-        units.c.number == sa.bindparam("its_number"),
-        units.c.epoch == sa.bindparam("its_epoch"),
-    )
+    .where(of_its_unit(units), units.c.epoch == sa.bindparam("its_epoch"))
     .values(
         # A unit that has nothing to tell yet keeps what was told last, but never into another run.
         progress=sa.func.coalesce(
@@ -113,10 +107,7 @@ _UPDATE = (
 
 def _summary(report: UnitReport) -> dict[str, object]:
     return {
-        "its_task": report.task_id,
-        "its_prefix": report.unit.prefix,
-        "its_plan": report.unit.plan,
-        "its_number": report.unit.index,
+        **its_unit(report.task_id, report.unit),
         "its_epoch": report.epoch,
         "new_progress": progress_to_text(report.progress),
         "new_run": report.run,

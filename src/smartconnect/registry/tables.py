@@ -169,6 +169,17 @@ def of_unit(table: sa.Table, task_id: str, unit: UnitName) -> sa.ColumnElement[b
     )
 
 
+def of_its_unit(table: sa.Table) -> sa.ColumnElement[bool]:
+    """The same for statements that are built once: which unit it is comes with the values of `its_unit`."""
+    names = {"task_id": "its_task", "prefix": "its_prefix", "plan": "its_plan", "number": "its_number"}
+    return sa.and_(*(table.c[column] == sa.bindparam(name) for column, name in names.items()))
+
+
+def its_unit(task_id: str, unit: UnitName) -> dict[str, object]:
+    """Values for `of_its_unit`."""
+    return {"its_task": task_id, "its_prefix": unit.prefix, "its_plan": unit.plan, "its_number": unit.index}
+
+
 def unit_key(task_id: str, unit: UnitName) -> dict[str, object]:
     """The same key as values to insert."""
     return {"task_id": task_id, "prefix": unit.prefix, "plan": unit.plan, "number": unit.index}

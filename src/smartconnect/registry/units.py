@@ -18,7 +18,7 @@ from smartconnect.registry.codec import reason_to_text, task_from_row
 from smartconnect.registry.fencing import fenced, require_epoch
 from smartconnect.registry.part import Part, unbroken
 from smartconnect.registry.plans import layout_of
-from smartconnect.registry.tables import closed_runs, of_unit, plans, task_waits, tasks, unit_key, units
+from smartconnect.registry.tables import closed_runs, its_unit, of_its_unit, of_unit, plans, task_waits, tasks, unit_key, units
 
 EVERY_UNIT = 0
 """As `plan` of a closed run (plans count from 1): all units of some plan have closed it, so it is closed for any unit."""
@@ -65,8 +65,7 @@ class Units(Part):
 
     @unbroken
     async def unit_is_current(self, task_id: str, unit: UnitName, epoch: int, run: int) -> bool:
-        its = {"its_task": task_id, "its_prefix": unit.prefix, "its_plan": unit.plan, "its_number": unit.index}
-        values = {**its, "its_epoch": epoch, "its_run": run}
+        values = {**its_unit(task_id, unit), "its_epoch": epoch, "its_run": run}
         return await self._database.read(lambda connection: connection.execute(_IS_CURRENT, values).first() is not None)
 
     @unbroken
@@ -138,7 +137,7 @@ _PLAN_COLUMNS = [plans.c[name].label(f"plan_{name}") for name in ("run", "revisi
     plans.c[name] for name in ("plan", "prefixes", "units_each")
 ]
 
-# Statements that run all the time are built once: that costs more than to run them.
+# Statements that run all the time are built once, as building one costs more than running it.
 _WITH_PLAN = (
     sa.select(tasks, *_PLAN_COLUMNS)
     .outerjoin(plans, sa.and_(plans.c.task_id == tasks.c.id, plans.c.plan == tasks.c.current_plan))
@@ -153,13 +152,7 @@ _LIVE_UNITS = (
 _IS_CURRENT = (
     sa.select(units.c.epoch)
     .join(tasks, tasks.c.id == units.c.task_id)
-    .where(
-        units.c.task_id == sa.bindparam("its_task"),
-        units.c.prefix == sa.bindparam("its_prefix"),
-        units.c.plan == sa.bindparam("its_plan"),
-        units.c.number == sa.bindparam("its_number"),
-        units.c.epoch == sa.bindparam("its_epoch"),
-    )
+    .where(of_its_unit(units), units.c.epoch == sa.bindparam("its_epoch"))
     .where(tasks.c.run == sa.bindparam("its_run"), tasks.c.current_plan == sa.bindparam("its_plan"))
 )
 

@@ -27,8 +27,8 @@ from smartconnect.jobs.kafka_replication.position_store import Positions
 from smartconnect.kafka.types import TopicPartition
 
 _TICK_S: Final = 1.0
-_CALM_TICK_S: Final = 4.0
-"""Without MirrorMaker 2's topics: how far offset maps may outgrow their budget between two looks."""
+_MAPS_EVERY_S: Final = 4.0
+"""How long offset maps may outgrow their budget; all that there is to do where MirrorMaker 2's topics are not wanted."""
 Partitions = Callable[[], Mapping[TopicPartition, Partition]]
 
 
@@ -40,7 +40,7 @@ class SideWork:
         self._maps = _MapsKept(budget)
         self._groups = Groups(inc, partitions, positions) if inc.spec.sync_offsets else None
         self._mm2 = Mm2(inc, partitions)
-        tick_s = _TICK_S if self._mm2.wanted else _CALM_TICK_S
+        tick_s = _TICK_S if self._mm2.wanted else _MAPS_EVERY_S
         self._tick_s = min(tick_s, inc.spec.options.group_sync_interval_s)
         self._told: dict[str, str] = {}
         self._synced_at = inc.clock.monotonic()
